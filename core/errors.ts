@@ -1,0 +1,55 @@
+// Every error class that crosses a room's border. Nothing here formats for a terminal or for HTTP: the edges do.
+// Messages say what failed, why, and what to do; they never hold secrets.
+
+/** An answer of the HTTP API other than 2xx. `message` is sent as the plain-text body, exactly. */
+export class ApiError extends Error {
+  override readonly name = "ApiError";
+  constructor(readonly status: number, message: string) {
+    super(message);
+  }
+}
+
+/** A broken invariant of our own code: never caused by input. */
+export class AssertionError extends Error {
+  override readonly name = "AssertionError";
+}
+
+/** This server is not the leader. `leader` is its HTTP address (`host:port`), or "" while an election runs. */
+export class NotLeaderError extends Error {
+  override readonly name = "NotLeaderError";
+  constructor(readonly leader: string) {
+    super(leader ? `Not the leader; the leader is ${leader}` : "No cluster leader");
+  }
+}
+
+/** The log's storage refused a write (disk full, locked, I/O): nothing of the command was acknowledged. */
+export class StorageError extends Error {
+  override readonly name = "StorageError";
+  constructor(readonly kind: "full" | "locked" | "corrupt" | "io", message: string, options?: ErrorOptions) {
+    super(message, options);
+  }
+}
+
+/** A driver operation failed. `recoverable`: worth another try under the restart policy. */
+export class DriverError extends Error {
+  override readonly name = "DriverError";
+  constructor(
+    readonly op: string,
+    message: string,
+    readonly recoverable: boolean,
+    readonly hint: string = "",
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/** Wrong configuration, flags or environment of the program itself: printed as it is, exit 1. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+/** The text of anything thrown, without a stack trace. */
+export function errorText(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
