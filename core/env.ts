@@ -48,7 +48,8 @@ class SystemRandom implements Random {
 
   float(): number {
     const b = this.#take(6);
-    return (((b[0]! << 16) | (b[1]! << 8) | b[2]!) * 2 ** 24 + ((b[3]! << 16) | (b[4]! << 8) | b[5]!)) / 2 ** 48;
+    return (((b[0]! << 16) | (b[1]! << 8) | b[2]!) * 2 ** 24 + ((b[3]! << 16) | (b[4]! << 8) | b[5]!)) /
+      2 ** 48;
   }
 
   int(below: number): number {
