@@ -1,0 +1,112 @@
+// Streams over a message connection: requests both ways, flow control, resets.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Mux } from "../../core/mux.ts";
+
+/** Two ends joined by queues that deliver on later turns, as a network would. */
+function pair(): { near: Mux; far: Mux; framesSent: () => number } {
+  let frames = 0;
+  const later = (to: () => Mux) => (frame: Uint8Array) => {
+    frames++;
+    setTimeout(() => to().receive(frame), 0);
+  };
+  const near: Mux = new Mux(later(() => far), { dialled: true });
+  const far: Mux = new Mux(later(() => near), { dialled: false });
+  return { near, far, framesSent: () => frames };
+}
+
+test("Mux.fetch: a request with a body reaches the other side's handler and its answer comes back", async () => {
+  const { near, far } = pair();
+  far.serve(async (request) => {
+    const text = await request.text();
+    return new Response(
+      `${request.method} ${new URL(request.url).pathname}${new URL(request.url).search} ${text}`,
+      {
+        status: 201,
+        headers: { "X-Test": request.headers.get("x-test") ?? "" },
+      },
+    );
+  });
+  const response = await near.fetch(
+    new Request("http://any/v1/x?y=1", { method: "PUT", body: "hello", headers: { "X-Test": "7" } }),
+  );
+  assert.equal(response.status, 201);
+  assert.equal(response.headers.get("x-test"), "7");
+  assert.equal(await response.text(), "PUT /v1/x?y=1 hello");
+});
+
+test("Mux.fetch: both sides may ask", async () => {
+  const { near, far } = pair();
+  near.serve(() => new Response("near"));
+  far.serve(() => new Response("far"));
+  assert.equal(await (await near.fetch(new Request("http://x/"))).text(), "far");
+  assert.equal(await (await far.fetch(new Request("http://x/"))).text(), "near");
+});
+
+test("Mux: a body larger than the window arrives whole and in order", async () => {
+  const { near, far } = pair();
+  const size = 3_000_000;
+  const bytes = new Uint8Array(size).map((_, i) => i % 251);
+  far.serve(() => new Response(bytes));
+  const got = new Uint8Array(await (await near.fetch(new Request("http://x/"))).arrayBuffer());
+  assert.equal(got.length, size);
+  assert.ok(got.every((byte, i) => byte === i % 251));
+});
+
+test("Mux: a reader that stops reading stops the sender at the window", async () => {
+  const { near, far } = pair();
+  let produced = 0;
+  far.serve(() =>
+    new Response(
+      new ReadableStream({
+        pull(controller) {
+          produced += 10_000;
+          controller.enqueue(new Uint8Array(10_000));
+        },
+      }),
+    )
+  );
+  const response = await near.fetch(new Request("http://x/"));
+  const reader = response.body!.getReader();
+  await reader.read();
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  assert.ok(produced < 400_000, `produced ${produced} bytes for a reader that took one chunk`);
+  await reader.cancel();
+});
+
+test("Mux: a handler that throws rejects the fetch with its message", async () => {
+  const { near, far } = pair();
+  far.serve(() => {
+    throw new Error("no such thing");
+  });
+  await assert.rejects(near.fetch(new Request("http://x/")), /no such thing/);
+});
+
+test("Mux: aborting a request ends the handler's signal", async () => {
+  const { near, far } = pair();
+  const aborted = new Promise<void>((resolve) => {
+    far.serve((request) => {
+      request.signal.addEventListener("abort", () => resolve());
+      return new Response(new ReadableStream({}));
+    });
+  });
+  const stop = new AbortController();
+  const response = await near.fetch(new Request("http://x/", { signal: stop.signal }));
+  stop.abort();
+  await aborted;
+  await assert.rejects(response.text());
+});
+
+test("Mux.close: every open stream fails with the reason", async () => {
+  const { near, far } = pair();
+  far.serve(() => new Promise<Response>(() => undefined));
+  const pending = near.fetch(new Request("http://x/"));
+  near.close("connection lost");
+  await assert.rejects(pending, /connection lost/);
+  await assert.rejects(near.fetch(new Request("http://x/")), /connection lost/);
+});
+
+test("Mux.receive: a malformed frame is refused", () => {
+  const { near } = pair();
+  assert.throws(() => near.receive(new Uint8Array([3, 0])), /Malformed stream frame/);
+});

@@ -1,0 +1,72 @@
+// The one adapter: HTTP, WebSocket and errors behave alike on both runtimes.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { WebSocket } from "ws";
+import { listen } from "../../core/runtime.ts";
+
+test("listen: answers HTTP on a port the system chose", async () => {
+  const listener = await listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch: async (request, info) => new Response(`${await request.text()} ${info.remoteAddress}`),
+  });
+  const response = await fetch(`http://127.0.0.1:${listener.port}/`, { method: "POST", body: "hi" });
+  assert.equal(await response.text(), "hi 127.0.0.1");
+  await listener.close();
+});
+
+test("listen: a handler that throws is a 500 with its message, without a stack", async () => {
+  const listener = await listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch: () => {
+      throw new Error("broken");
+    },
+  });
+  const response = await fetch(`http://127.0.0.1:${listener.port}/`);
+  assert.equal(response.status, 500);
+  assert.equal(await response.text(), "broken");
+  await listener.close();
+});
+
+test("listen: a WebSocket carries text and bytes both ways and tells of its end", async () => {
+  let ended: () => void;
+  const closed = new Promise<void>((resolve) => ended = resolve);
+  const listener = await listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch: (_request, info) =>
+      info.upgrade({
+        open: (socket) => socket.send("welcome"),
+        message: (socket, data) =>
+          socket.send(typeof data === "string" ? data.toUpperCase() : data.map((b) => b + 1)),
+        close: () => ended(),
+      }),
+  });
+  const ws = new WebSocket(`ws://127.0.0.1:${listener.port}/v1/device`);
+  const got: unknown[] = [];
+  const third = new Promise<void>((resolve) => {
+    ws.on("message", (data: Buffer, binary: boolean) => {
+      got.push(binary ? [...data] : data.toString());
+      if (got.length === 3) resolve();
+    });
+  });
+  await new Promise((resolve) => ws.on("open", resolve));
+  ws.send("abc");
+  ws.send(new Uint8Array([1, 2]));
+  await third;
+  assert.deepEqual(got, ["welcome", "ABC", [2, 3]]);
+  ws.close();
+  await closed;
+  await listener.close();
+});
+
+test("listen: a port in use rejects and names the cause", async () => {
+  const options = { hostname: "127.0.0.1", port: 0, fetch: () => new Response("") };
+  const first = await listen(options);
+  await assert.rejects(
+    Promise.resolve().then(() => listen({ ...options, port: first.port })),
+    (error: Error) => /in use|EADDRINUSE/i.test(`${error.message} ${(error as { code?: string }).code}`),
+  );
+  await first.close();
+});
