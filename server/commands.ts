@@ -62,7 +62,7 @@ export type Command =
     event: ScalingEvent;
   }
   | { kind: "job.periodicLaunch"; time: number; namespace: string; id: string; launchMs: number }
-  | { kind: "node.register"; time: number; node: Node }
+  | { kind: "node.register"; time: number; node: Node; evals?: Evaluation[] }
   | { kind: "node.deregister"; time: number; ids: string[]; evals: Evaluation[] }
   /** Several at once: a wave of missed heartbeats is one entry. */
   | {

@@ -77,6 +77,8 @@ export interface StateReader {
   jobSummary(namespace: string, id: string): JobSummary | undefined;
   /** In order of (namespace, id). All namespaces when it is undefined. */
   jobs(namespace?: string): Iterable<Job>;
+  /** Jobs of type system and sysbatch: what a new node asks for. */
+  systemJobs(): Iterable<Job>;
   jobChildren(namespace: string, parentId: string): Iterable<Job>;
   scalingEvents(namespace: string, id: string): Readonly<Record<string, readonly ScalingEvent[]>>;
   periodicLaunchMs(namespace: string, id: string): number | undefined;
