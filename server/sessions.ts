@@ -1,0 +1,265 @@
+// The devices' connections: registration, heartbeats, assignments down, reports up, and HTTP exchanges with the
+// device's own API (core/mux.ts). Only the leader keeps devices; another server answers `hello` with a redirect.
+//
+// Invariants: one session a node, a newer connection ends the older; a session exists only after its node is
+// registered durably; a device gets every change of its allocations after what it named in `hello`, in order.
+import type { Clock, Random } from "../core/env.ts";
+import { ApiError, errorText } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import { Mux } from "../core/mux.ts";
+import { type DeviceMessage, PROTOCOL_VERSION, type ServerMessage } from "../core/protocol.ts";
+import type { RequestInfo, ServerSocket } from "../core/runtime.ts";
+import type { Allocation, Node, NodeEvent } from "../core/types.ts";
+import type { Command } from "./commands.ts";
+import type { Devices } from "./context.ts";
+import { DeltaEncoder } from "./deltas.ts";
+import { nodeEvaluations } from "./evaluations.ts";
+import { checkNode, sameRegistration } from "./node_registration.ts";
+import { Reports } from "./reports.ts";
+import type { Changes, StateReader } from "./state_reader.ts";
+
+/** A device that does not take its data this far behind is disconnected; it resumes when it can. */
+const BUFFERED_MAX_BYTES = 32 * 1024 * 1024;
+
+export interface SessionsOptions {
+  state: StateReader;
+  clock: Clock;
+  random: Random;
+  logger: Logger;
+  propose(command: Command): Promise<unknown>;
+  isLeader(): boolean;
+  /** rpc address of the leader, "" when unknown. */
+  leaderAddress(): string;
+  /** rpc addresses of all servers, for the device to try. */
+  servers(): string[];
+  /** Notes that the node lives; returns the time to its next heartbeat. */
+  beat(nodeId: string): number;
+  /** The servers' own API, for client-only agents that forward what they are asked. */
+  serveApi(request: Request): Promise<Response> | Response;
+}
+
+class Session {
+  node: Node | undefined;
+  readonly dirty: Allocation[] = [];
+  readonly removed: string[] = [];
+  /** Messages are handled one after the other: a report must not overtake the registration. */
+  turn: Promise<void> = Promise.resolve();
+
+  constructor(readonly socket: ServerSocket, readonly mux: Mux) {}
+
+  send(message: ServerMessage): void {
+    this.socket.send(JSON.stringify(message));
+  }
+}
+
+export class Sessions implements Devices {
+  #byNode = new Map<string, Session>();
+  #open = new Set<Session>();
+  #dirty = new Set<Session>();
+  #deltas = new DeltaEncoder();
+  #reports: Reports;
+  #flushPlanned = false;
+
+  constructor(private readonly options: SessionsOptions) {
+    this.#reports = new Reports(options);
+  }
+
+  get count(): number {
+    return this.#byNode.size;
+  }
+
+  connected(nodeId: string): boolean {
+    return this.#byNode.has(nodeId);
+  }
+
+  fetch(nodeId: string, request: Request): Promise<Response> {
+    const session = this.#byNode.get(nodeId);
+    if (!session) return Promise.reject(new ApiError(500, `No path to node`));
+    return session.mux.fetch(request);
+  }
+
+  /** Takes over a request to DEVICE_PATH on the rpc listener. */
+  accept(info: RequestInfo): Response {
+    let session: Session;
+    return info.upgrade({
+      open: (socket) => {
+        const mux = new Mux((frame) => socket.send(frame), { dialled: false });
+        mux.serve((request) => this.options.serveApi(request));
+        session = new Session(socket, mux);
+        this.#open.add(session);
+      },
+      message: (_socket, data) => {
+        session.turn = session.turn.then(() => this.#receive(session, data)).catch((error) => {
+          this.options.logger.warn(`Device connection refused: ${errorText(error)}`);
+          session.send({ t: "refused", reason: errorText(error), fatal: error instanceof ApiError });
+          session.socket.close(1008, "refused");
+        });
+      },
+      close: () => this.#end(session, "the device's connection was lost"),
+    });
+  }
+
+  /** Brings the changes of one applied command on their way to the devices. */
+  onChanges(changes: Changes): void {
+    for (const alloc of changes.allocs) this.#mark(alloc.NodeID)?.dirty.push(alloc);
+    for (const alloc of changes.removedAllocs) this.#mark(alloc.NodeID)?.removed.push(alloc.ID);
+    for (const node of changes.removedNodes) this.#byNode.get(node.ID)?.socket.close(1000, "node was purged");
+    if (this.#dirty.size === 0 || this.#flushPlanned) return;
+    this.#flushPlanned = true;
+    queueMicrotask(() => this.#flush());
+  }
+
+  /** Ends every connection: leadership went elsewhere, or the server stops. */
+  closeAll(reason: string): void {
+    this.#reports.clear();
+    for (const session of [...this.#open]) session.socket.close(1012, reason);
+  }
+
+  #mark(nodeId: string): Session | undefined {
+    const session = this.#byNode.get(nodeId);
+    if (session) this.#dirty.add(session);
+    return session;
+  }
+
+  #flush(): void {
+    this.#flushPlanned = false;
+    for (const session of this.#dirty) {
+      const { dirty, removed } = session;
+      session.socket.send(this.#deltas.encode(this.options.state.index, dirty.splice(0), removed.splice(0)));
+      if (session.socket.bufferedBytes > BUFFERED_MAX_BYTES) session.socket.close(1013, "too far behind");
+    }
+    this.#dirty.clear();
+  }
+
+  async #receive(session: Session, data: string | Uint8Array): Promise<void> {
+    if (typeof data !== "string") return session.mux.receive(data);
+    const message = JSON.parse(data) as DeviceMessage;
+    if (message.t === "hello") return await this.#onHello(session, message);
+    if (!session.node) throw new ApiError(400, "The first message of a device must be hello");
+    switch (message.t) {
+      case "heartbeat":
+        return session.send({ t: "heartbeatAck", heartbeatTtlMs: this.options.beat(session.node.ID) });
+      case "node":
+        return await this.#onNode(session, message.node);
+      case "updates":
+        return this.#onUpdates(session, message);
+      case "services":
+        return await this.#onServices(session, message);
+      case "events":
+        return await this.#onEvents(session.node.ID, message.events);
+      default:
+        // A newer device may say more than this server knows.
+        this.options.logger.debug(`Unknown device message ${(message as { t: string }).t} was passed over`);
+    }
+  }
+
+  async #onHello(session: Session, hello: Extract<DeviceMessage, { t: "hello" }>): Promise<void> {
+    if (hello.version < PROTOCOL_VERSION) {
+      throw new ApiError(400, `Device protocol ${hello.version} is too old`);
+    }
+    if (!this.options.isLeader()) {
+      session.send({ t: "redirect", leader: this.options.leaderAddress() });
+      return session.socket.close(1013, "not the leader");
+    }
+    const node = await this.#register(hello.node);
+    this.#byNode.get(node.ID)?.socket.close(1000, "the device opened another connection");
+    session.node = node;
+    this.#byNode.set(node.ID, session);
+    const heartbeatTtlMs = this.options.beat(node.ID);
+    session.send({ t: "welcome", heartbeatTtlMs, nodeStatus: node.Status, servers: this.options.servers() });
+    this.#sendMissing(session, node.ID, hello.allocs);
+  }
+
+  /** Sends what the device does not have, and names what does not exist any more. */
+  #sendMissing(session: Session, nodeId: string, known: Record<string, number>): void {
+    const gone = new Map(Object.entries(known));
+    const news: Allocation[] = [];
+    for (const alloc of this.options.state.allocsByNode(nodeId)) {
+      if (gone.get(alloc.ID) !== alloc.AllocModifyIndex && needsTelling(alloc, gone.has(alloc.ID))) {
+        news.push(alloc);
+      }
+      gone.delete(alloc.ID);
+    }
+    session.socket.send(this.#deltas.encode(this.options.state.index, news, [...gone.keys()]));
+  }
+
+  async #register(input: Node): Promise<Node> {
+    const state = this.options.state;
+    const known = state.node(input.ID);
+    const node = checkNode(input, known);
+    if (known && known.Status === "ready" && sameRegistration(known, node)) return known;
+    const time = this.options.clock.nowMs() * 1e6;
+    const wasReady = known?.Status === "ready";
+    const stamp = { random: this.options.random, nowNs: time };
+    const evals = wasReady ? [] : nodeEvaluations(state, known ?? node, stamp);
+    await this.options.propose({ kind: "node.register", time, node: { ...node, Status: "ready" }, evals });
+    return state.node(node.ID)!;
+  }
+
+  async #onNode(session: Session, node: Node): Promise<void> {
+    if (node.ID !== session.node!.ID) throw new ApiError(400, "A device cannot change its node ID");
+    session.node = await this.#register(node);
+  }
+
+  #onUpdates(session: Session, message: Extract<DeviceMessage, { t: "updates" }>): void {
+    const nodeId = session.node!.ID;
+    this.options.beat(nodeId);
+    const own = message.updates.filter((update) => this.options.state.alloc(update.ID)?.NodeID === nodeId);
+    const acknowledge = () => session.send({ t: "ack", seq: message.seq });
+    if (own.length === 0) return acknowledge();
+    this.#reports.add(own, acknowledge);
+  }
+
+  async #onServices(session: Session, message: Extract<DeviceMessage, { t: "services" }>): Promise<void> {
+    const nodeId = session.node!.ID;
+    const services = message.upsert.filter((service) => service.NodeID === nodeId);
+    if (services.length > 0) await this.options.propose({ kind: "service.upsert", services });
+    if (message.remove.length > 0) {
+      await this.options.propose({ kind: "service.delete", ids: message.remove });
+    }
+    session.send({ t: "ack", seq: message.seq });
+  }
+
+  /** A device may take back its own registrations only. */
+  #ownService(nodeId: string, serviceId: string): boolean {
+    for (const alloc of this.options.state.allocsByNode(nodeId)) {
+      for (const service of this.options.state.servicesByAlloc(alloc.ID)) {
+        if (service.ID === serviceId) return true;
+      }
+    }
+    return false;
+  }
+
+  async #onEvents(
+    id: string,
+    events: Extract<DeviceMessage, { t: "events" }>["events"],
+  ): Promise<void> {
+    const nowMs = this.options.clock.nowMs();
+    const stamped = events.map((event): { id: string; event: NodeEvent } => ({
+      id,
+      event: {
+        Message: event.message,
+        Subsystem: event.subsystem,
+        Details: event.details,
+        Timestamp: new Date(nowMs).toISOString(),
+        CreateIndex: 0,
+      },
+    }));
+    await this.options.propose({ kind: "node.events", time: nowMs * 1e6, events: stamped });
+  }
+
+  #end(session: Session, reason: string): void {
+    this.#open.delete(session);
+    this.#dirty.delete(session);
+    session.mux.close(reason);
+    if (session.node && this.#byNode.get(session.node.ID) === session) this.#byNode.delete(session.node.ID);
+  }
+}
+
+/** A device that lost its memory need not hear of what has ended long ago. */
+function needsTelling(alloc: Allocation, deviceKnowsIt: boolean): boolean {
+  if (deviceKnowsIt) return true;
+  const ended = alloc.ClientStatus === "complete" || alloc.ClientStatus === "failed" ||
+    alloc.ClientStatus === "lost";
+  return !ended;
+}
