@@ -570,8 +570,8 @@ export interface Allocation {
   FollowupEvalID: string;
   PreemptedByAllocation: string;
   PreemptedAllocations: string[] | null;
-  /** Client status changes that matter to disconnects, oldest first. */
-  AllocStates: { Field: string; Value: string; Time: Timestamp }[] | null;
+  /** Client status changes that matter to disconnects, oldest first. Field 0 is the client status. */
+  AllocStates: { Field: number; Value: string; Time: Timestamp }[] | null;
   SigningKeyID: string;
   CreateIndex: number;
   ModifyIndex: number;

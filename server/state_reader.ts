@@ -47,6 +47,8 @@ export interface Changes {
   jobs: Job[];
   removedJobs: Job[];
   nodes: Node[];
+  /** Nodes of which only LastAllocUpdateIndex moved, because they reported on allocations: not in `nodes`. */
+  reportedNodes: Node[];
   removedNodes: Node[];
   /** Changed by the servers: what devices must hear of. */
   allocs: Allocation[];
@@ -61,6 +63,40 @@ export interface Changes {
   removedServices: ServiceRegistration[];
   /** Set when the scheduler configuration changed. */
   schedulerConfig: SchedulerConfiguration | null;
+  summaries: JobSummary[];
+  namespaces: Namespace[];
+  removedNamespaces: Namespace[];
+  nodePools: NodePool[];
+  removedNodePools: NodePool[];
+}
+
+/** Changes of nothing. Every apply makes its own, so listeners may keep what they were given. */
+export function emptyChanges(index: number): Changes {
+  return {
+    index,
+    tables: new Set(),
+    eventType: "",
+    jobs: [],
+    removedJobs: [],
+    nodes: [],
+    reportedNodes: [],
+    removedNodes: [],
+    allocs: [],
+    clientAllocs: [],
+    removedAllocs: [],
+    evals: [],
+    removedEvals: [],
+    deployments: [],
+    removedDeployments: [],
+    services: [],
+    removedServices: [],
+    schedulerConfig: null,
+    summaries: [],
+    namespaces: [],
+    removedNamespaces: [],
+    nodePools: [],
+    removedNodePools: [],
+  };
 }
 
 export interface StateReader {
