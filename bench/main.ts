@@ -1,0 +1,35 @@
+// `deno task bench [name …]`: measures and prints Markdown tables. NOMAD_BIN=PATH measures the reference binary in the
+// same run. Names: see `benches`; without any, all of them.
+import process from "node:process";
+import * as agents from "./agents.ts";
+import { machine, markdown, type Row } from "./measure.ts";
+import { placements } from "./placements.ts";
+
+const benches: Record<string, () => Promise<Row[]>> = {
+  start: agents.start,
+  latency: agents.latency,
+  "task-memory": agents.taskMemory,
+  registrations: agents.registrations,
+  reads: agents.reads,
+  placements: () => placements({ nodes: 1000, jobs: 10, perJob: 1000, type: "service" }),
+  "placements-batch": () => placements({ nodes: 1000, jobs: 10, perJob: 1000, type: "batch" }),
+  "idle-memory": agents.idleMemory,
+};
+
+const names = process.argv.slice(2);
+const unknown = names.filter((name) => !(name in benches));
+if (unknown.length > 0) {
+  console.error(`Unknown benchmark ${unknown.join(", ")}: choose from ${Object.keys(benches).join(", ")}`);
+  process.exit(1);
+}
+console.log(`# ${machine()}\n`);
+for (const name of names.length > 0 ? names : Object.keys(benches)) {
+  console.log(`## ${name}\n`);
+  try {
+    console.log(`${markdown(await benches[name]!())}\n`);
+  } catch (error) {
+    console.log(`failed: ${(error as Error).message}\n`);
+    process.exitCode = 1;
+  }
+}
+process.exit();
