@@ -11,7 +11,9 @@ const dist = join(root, "dist");
 rmSync(dist, { recursive: true, force: true });
 
 const workers = ROOMS.flatMap((room) =>
-  readdirSync(join(root, room)).filter((file) => file.endsWith("_worker.ts")).map((file) => join(root, room, file))
+  readdirSync(join(root, room)).filter((file) => file.endsWith("_worker.ts")).map((file) =>
+    join(root, room, file)
+  )
 );
 const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
   dependencies: Record<string, string>;
@@ -19,10 +21,13 @@ const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "ut
 
 await build({
   absWorkingDir: root,
-  entryPoints: [{ in: join(root, "mod.ts"), out: "nomad" }, ...workers.map((file) => ({
-    in: file,
-    out: file.slice(file.lastIndexOf("/") + 1, -".ts".length),
-  }))],
+  entryPoints: [
+    { in: join(root, "mod.ts"), out: "nomad" },
+    ...workers.map((file) => ({
+      in: file,
+      out: file.slice(file.lastIndexOf("/") + 1, -".ts".length),
+    })),
+  ],
   outdir: dist,
   outExtension: { ".js": ".mjs" },
   bundle: true,
