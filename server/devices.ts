@@ -1,0 +1,148 @@
+// Devices and whole CPU cores: things a node has one by one, so that an allocation is given certain instances. What is
+// in use is read from the node's allocations, which only groups that ask for such things pay for. Pure.
+import type {
+  AllocatedResources,
+  AllocatedTaskResources,
+  Node,
+  NodeDevice,
+  RequestedDevice,
+  Task,
+  TaskGroup,
+} from "../core/types.ts";
+import { compileConstraint } from "./constraint.ts";
+
+/** Device groups of the node that a request names ("gpu", "nvidia/gpu", "nvidia/gpu/1080ti") and whose constraints hold. */
+export function deviceGroupsMatching(node: Node, request: RequestedDevice): NodeDevice[] {
+  return (node.NodeResources.Devices ?? []).filter((device) =>
+    nameMatches(device, request.Name) &&
+    (request.Constraints ?? []).every((constraint) =>
+      compileConstraint({ ...constraint, LTarget: asAttribute(constraint.LTarget) }).holds(asNode(device))
+    )
+  );
+}
+
+function nameMatches(device: NodeDevice, name: string): boolean {
+  const parts = name.split("/");
+  if (parts.length === 1) return device.Type === parts[0];
+  if (device.Vendor !== parts[0] || device.Type !== parts[1]) return false;
+  return parts.length === 2 || device.Name === parts.slice(2).join("/");
+}
+
+/** ${device.attr.x} and ${device.model} are read through the same operators as a node's attributes. */
+function asAttribute(target: string): string {
+  return target.replace(/^\$\{device\.attr\./, "${attr.").replace(/^\$\{device\./, "${attr.device.");
+}
+
+function asNode(device: NodeDevice): Node {
+  const attributes: Record<string, string> = {
+    "device.vendor": device.Vendor,
+    "device.type": device.Type,
+    "device.model": device.Name,
+  };
+  for (const [name, value] of Object.entries(device.Attributes ?? {})) attributes[name] = plainValue(value);
+  return { Attributes: attributes, Meta: {} } as unknown as Node;
+}
+
+/** Attributes carry { Int | Float | String | Bool, Unit }. */
+function plainValue(value: unknown): string {
+  if (typeof value !== "object" || value === null) return String(value);
+  const found = Object.entries(value).find(([key, v]) => key !== "Unit" && v !== null && v !== undefined);
+  return found ? String(found[1]) : "";
+}
+
+export function asksForInstances(group: TaskGroup): boolean {
+  return group.Tasks.some((task) => task.Resources.Cores > 0 || (task.Resources.Devices?.length ?? 0) > 0);
+}
+
+/** Cores and devices that the given resources hold on one node. */
+export class InstancesInUse {
+  readonly cores = new Set<number>();
+  readonly devices = new Set<string>();
+
+  add(resources: AllocatedResources): void {
+    for (const task of Object.values(resources.Tasks)) {
+      for (const core of task.Cpu.ReservedCores ?? []) this.cores.add(core);
+      for (const device of task.Devices ?? []) {
+        for (const id of device.DeviceIDs) this.devices.add(`${deviceKey(device)}/${id}`);
+      }
+    }
+  }
+}
+
+type TaskInstances = Pick<AllocatedTaskResources, "Cpu" | "Devices">;
+
+/** What each task gets, or the exhausted dimension ("cores", "devices: …"). */
+export function assignInstances(
+  group: TaskGroup,
+  node: Node,
+  used: InstancesInUse,
+): Map<string, TaskInstances> | string {
+  const granted = new Map<string, TaskInstances>();
+  for (const task of group.Tasks) {
+    const cores = assignCores(task, node, used);
+    if (typeof cores === "string") return cores;
+    const devices = assignDevices(task, node, used);
+    if (typeof devices === "string") return devices;
+    granted.set(task.Name, { Cpu: cores, Devices: devices });
+  }
+  return granted;
+}
+
+function assignCores(task: Task, node: Node, used: InstancesInUse): AllocatedTaskResources["Cpu"] | string {
+  const wanted = task.Resources.Cores;
+  if (!wanted) return { CpuShares: task.Resources.CPU, ReservedCores: null };
+  const { Cpu: cpu } = node.NodeResources;
+  const reserved = new Set(node.ReservedResources.Cpu.ReservedCpuCores ?? []);
+  const free = (cpu.ReservableCpuCores ?? []).filter((core) => !reserved.has(core) && !used.cores.has(core));
+  if (free.length < wanted) return "cores";
+  const cores = free.slice(0, wanted);
+  for (const core of cores) used.cores.add(core);
+  const perCore = cpu.TotalCpuCores > 0 ? cpu.CpuShares / cpu.TotalCpuCores : 0;
+  return { CpuShares: Math.floor(perCore * wanted), ReservedCores: cores };
+}
+
+function assignDevices(
+  task: Task,
+  node: Node,
+  used: InstancesInUse,
+): AllocatedTaskResources["Devices"] | string {
+  const requests = task.Resources.Devices ?? [];
+  if (requests.length === 0) return null;
+  const granted: NonNullable<AllocatedTaskResources["Devices"]> = [];
+  for (const request of requests) {
+    const offers = deviceGroupsMatching(node, request).map((device) => ({
+      device,
+      ids: freeInstances(device, used),
+    }))
+      .filter((offer) => offer.ids.length >= request.Count)
+      .sort((a, b) => deviceAffinity(b.device, request) - deviceAffinity(a.device, request));
+    const best = offers[0];
+    if (!best) return `devices: no devices match request`;
+    const { Vendor, Type, Name } = best.device;
+    const ids = best.ids.slice(0, request.Count);
+    for (const id of ids) used.devices.add(`${deviceKey(best.device)}/${id}`);
+    granted.push({ Vendor, Type, Name, DeviceIDs: ids });
+  }
+  return granted;
+}
+
+function freeInstances(device: NodeDevice, used: InstancesInUse): string[] {
+  return device.Instances.filter((instance) =>
+    instance.Healthy && !used.devices.has(`${deviceKey(device)}/${instance.ID}`)
+  ).map((instance) => instance.ID);
+}
+
+function deviceAffinity(device: NodeDevice, request: RequestedDevice): number {
+  const node = asNode(device);
+  let score = 0;
+  for (const affinity of request.Affinities ?? []) {
+    if (compileConstraint({ ...affinity, LTarget: asAttribute(affinity.LTarget) }).holds(node)) {
+      score += affinity.Weight;
+    }
+  }
+  return score;
+}
+
+function deviceKey(device: { Vendor: string; Type: string; Name: string }): string {
+  return `${device.Vendor}/${device.Type}/${device.Name}`;
+}

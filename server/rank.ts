@@ -1,0 +1,451 @@
+// Chooses a node for one allocation: goes through the candidates, passes over what is infeasible or full, scores the
+// rest, takes the best, and notes what was taken so that the next choice of the same plan sees it.
+//
+// Without spread or affinity it looks at a sample, as Nomad does: the first log2(n) nodes (two for batch) that fit, in an order
+// that differs from evaluation to evaluation. Otherwise it looks at all nodes (full_search.ts).
+//
+// Invariants: a choice fits in every dimension on top of state, plans in flight and this plan; all it adds to the
+// overlay goes through one journal, which the run takes back at its end.
+import type { Random } from "../core/env.ts";
+import type { AllocatedResources, Allocation, AllocMetric, Job, Node, TaskGroup } from "../core/types.ts";
+import { attributeColumn, type Candidates } from "./candidates.ts";
+import { demandOf, groupDemand } from "./demand.ts";
+import { asksForInstances, assignInstances, InstancesInUse } from "./devices.ts";
+import { Distinct } from "./distinct.ts";
+import { type Feasibility, feasibilityOf, perAllocVolumesCheck } from "./feasible.ts";
+import { FullSearch } from "./full_search.ts";
+import { MetricTally, type ScoreRow, type SearchScope } from "./metrics.ts";
+import type { Demand } from "./node_table.ts";
+import { assignPorts, type PortAsk, portAskOf, type PortGrant } from "./ports.ts";
+import { groupResources, withGrants } from "./resources.ts";
+import { Scoring } from "./scoring.ts";
+import type { StateReader } from "./state_reader.ts";
+import { exhausted, portTaken, UsageJournal, type UsageOverlay } from "./usage.ts";
+
+/** Nodes with a score of 0 or less that the sample passes over while it hopes for better ones. */
+const SKIPPED_MAX = 3;
+
+export interface RankerInput {
+  state: StateReader;
+  overlay: UsageOverlay;
+  job: Job;
+  candidates: Candidates;
+  algorithm: "binpack" | "spread";
+  random: Random;
+  /** Monotonic nanoseconds, for AllocationTime; left out where results must not depend on a clock. */
+  stopwatchNs?: () => number;
+}
+
+export interface Wish {
+  /** Index in the allocation's name, for per_alloc volumes. */
+  index: number;
+  /** Nodes where an earlier try failed. */
+  penalty?: ReadonlySet<number>;
+  /** The node to take if it can (sticky disks). */
+  preferred?: number;
+  /** The only node that may be taken (system jobs, updates in place). */
+  only?: number;
+  /** Keep metrics of a success. */
+  metrics: boolean;
+}
+
+export interface Choice {
+  slot: number;
+  node: Node;
+  resources: AllocatedResources;
+  demand: Demand;
+  metrics: AllocMetric | null;
+}
+
+/** Everything about one group of the job that stays the same during the run. */
+interface GroupSearch {
+  group: TaskGroup;
+  ask: { cpuMhz: number; memoryMb: number; diskMb: number };
+  ports: PortAsk | null;
+  hasStaticPorts: boolean;
+  instances: boolean;
+  perAllocVolumes: ((node: Node, index: number) => boolean) | null;
+  feasibility: Feasibility;
+  scoring: Scoring;
+  /** The group's allocations by slot, the plan's included. */
+  perSlot: Int32Array;
+  distinct: Distinct;
+  full: FullSearch | null;
+  resources: AllocatedResources;
+  demand: Demand;
+}
+
+export class Ranker {
+  readonly journal: UsageJournal;
+  #groups = new Map<string, GroupSearch>();
+  /** Every live allocation of the job by slot, the plan's included. */
+  #perSlot: Int32Array;
+  #live = new Map<string, Allocation>();
+  #instances = new Map<number, InstancesInUse>();
+  #freed = new Set<string>();
+  #start: number;
+  #stride: number;
+  #cursor = 0;
+  #scope: SearchScope;
+
+  constructor(private readonly input: RankerInput) {
+    const { state, overlay, candidates, random, job } = input;
+    overlay.fit(state.nodeTable);
+    this.journal = new UsageJournal(overlay);
+    this.#perSlot = new Int32Array(state.nodeTable.length);
+    const n = candidates.slots.length;
+    this.#start = n > 0 ? random.int(n) : 0;
+    this.#stride = n > 2 ? coprimeStride(n, random) : 1;
+    this.#scope = {
+      pool: isSystem(job) ? "" : job.NodePool,
+      nodesInPool: n,
+      byDatacenter: candidates.byDatacenter,
+    };
+  }
+
+  get scope(): SearchScope {
+    return this.#scope;
+  }
+
+  /** Counts an allocation of this job that lives on: it is another one's neighbour. */
+  addLive(alloc: Allocation): void {
+    const slot = this.input.state.nodeTable.slot(alloc.NodeID);
+    if (slot < 0) return;
+    this.#live.set(alloc.ID, alloc);
+    this.#perSlot[slot]!++;
+    const search = this.#groups.get(alloc.TaskGroup);
+    if (search) this.#count(search, slot, 1);
+  }
+
+  /** The plan stops this allocation: what it holds is free for the plan's own placements. */
+  release(alloc: Allocation, wasLive: boolean): void {
+    const slot = this.input.state.nodeTable.slot(alloc.NodeID);
+    if (slot < 0) return;
+    this.journal.add(slot, demandOf(alloc.AllocatedResources), -1);
+    this.#freed.add(alloc.ID);
+    this.#instances.delete(slot);
+    if (wasLive) this.#uncount(alloc, slot);
+    this.#touch(slot);
+  }
+
+  /** Puts back what `release` gave (no replacement was found, so it goes on). */
+  retain(alloc: Allocation): void {
+    const slot = this.input.state.nodeTable.slot(alloc.NodeID);
+    if (slot < 0) return;
+    this.journal.add(slot, demandOf(alloc.AllocatedResources), 1);
+    this.#freed.delete(alloc.ID);
+    this.#instances.delete(slot);
+    this.addLive(alloc);
+    this.#touch(slot);
+  }
+
+  #uncount(alloc: Allocation, slot: number): void {
+    this.#perSlot[slot]!--;
+    this.#live.delete(alloc.ID);
+    const search = this.#groups.get(alloc.TaskGroup);
+    if (search) this.#count(search, slot, -1);
+  }
+
+  #count(search: GroupSearch, slot: number, sign: 1 | -1): void {
+    search.perSlot[slot]! += sign;
+    search.scoring.count(slot, sign);
+    search.distinct.count(slot, sign);
+  }
+
+  /** Classes looked at for the group, and whether its constraints look beyond classes. */
+  eligibility(group: TaskGroup): { classes: Map<string, boolean>; escaped: boolean } {
+    const { classes, escaped } = this.#search(group).feasibility;
+    return { classes, escaped };
+  }
+
+  /** Finds a node; the choice is noted at once. With null comes the reason. */
+  choose(group: TaskGroup, wish: Wish): { choice: Choice } | { choice: null; failure: AllocMetric } {
+    const search = this.#search(group);
+    const began = this.input.stopwatchNs?.() ?? 0;
+    const tally = new MetricTally();
+    const found = this.#find(search, wish, tally);
+    const elapsed = () => Math.round((this.input.stopwatchNs?.() ?? 0) - began);
+    if (!found) return { choice: null, failure: tally.build(this.#scope, group, elapsed()) };
+    const metrics = wish.metrics ? tally.build(this.#scope, group, elapsed()) : null;
+    this.#take(search, found);
+    return { choice: { ...found, metrics } };
+  }
+
+  #find(search: GroupSearch, wish: Wish, tally: MetricTally): Omit<Choice, "metrics"> | null {
+    if (wish.only !== undefined) return this.#findOn(search, wish.only, wish, tally);
+    if (wish.preferred !== undefined && wish.preferred >= 0) {
+      const there = this.#findOn(search, wish.preferred, wish, tally);
+      if (there) return there;
+    }
+    if (search.scoring.wide && !wish.penalty?.size && !search.perAllocVolumes) {
+      const found = this.#findFull(search, wish, tally);
+      // A failure is explained by looking at every node once more.
+      if (found) return found;
+    }
+    return this.#findSample(search, wish, tally);
+  }
+
+  #findOn(search: GroupSearch, slot: number, wish: Wish, tally: MetricTally): Omit<Choice, "metrics"> | null {
+    if (!this.#usable(search, slot, wish, tally)) return null;
+    if (wish.metrics) tally.row(this.#rowOf(search, slot));
+    return this.#grant(search, slot, tally);
+  }
+
+  /** Where there is no choice of nodes only the fit is worth telling. */
+  #rowOf(search: GroupSearch, slot: number): ScoreRow {
+    const row = search.scoring.row(slot, false);
+    if (!isSystem(this.input.job)) return row;
+    const fit = search.scoring.fit(slot);
+    return { ...row, Scores: { binpack: fit }, NormScore: fit };
+  }
+
+  #findSample(search: GroupSearch, wish: Wish, tally: MetricTally): Omit<Choice, "metrics"> | null {
+    const { slots } = this.input.candidates;
+    const n = slots.length;
+    const limit = search.scoring.wide ? n : sampleSize(this.input.job, n);
+    const tried: { slot: number; score: number }[] = [];
+    const skipped: { slot: number; score: number }[] = [];
+    let seen = 0;
+    let best: Omit<Choice, "metrics"> | null = null;
+    while (!best) {
+      while (seen < n && tried.length < limit) {
+        const slot = slots[(this.#start + this.#cursor * this.#stride) % n]!;
+        this.#cursor = this.#cursor + 1 === n ? 0 : this.#cursor + 1;
+        seen++;
+        if (!this.#usable(search, slot, wish, tally)) continue;
+        const penalty = wish.penalty?.has(slot) ?? false;
+        const score = search.scoring.total(slot, penalty);
+        if (wish.metrics) tally.row(search.scoring.row(slot, penalty));
+        (score <= 0 && skipped.length < SKIPPED_MAX ? skipped : tried).push({ slot, score });
+      }
+      const pool = tried.length < limit || tried.length === 0 ? tried.concat(skipped.splice(0)) : tried;
+      if (pool.length === 0) return null;
+      best = this.#grantBest(search, pool, tally);
+      tried.length = 0;
+    }
+    return best;
+  }
+
+  /** The best of the pool whose ports and instances can be given. */
+  #grantBest(
+    search: GroupSearch,
+    pool: { slot: number; score: number }[],
+    tally: MetricTally,
+  ): Omit<Choice, "metrics"> | null {
+    while (pool.length > 0) {
+      let best = 0;
+      for (let i = 1; i < pool.length; i++) if (pool[i]!.score > pool[best]!.score) best = i;
+      const slot = pool.splice(best, 1)[0]!.slot;
+      const granted = this.#grant(search, slot, tally);
+      if (granted) return granted;
+    }
+    return null;
+  }
+
+  #findFull(search: GroupSearch, wish: Wish, tally: MetricTally): Omit<Choice, "metrics"> | null {
+    const full = search.full ??= this.#buildFull(search);
+    for (;;) {
+      const slot = full.best();
+      if (slot < 0) return null;
+      if (wish.metrics) {
+        tally.evaluated = this.input.candidates.slots.length;
+        for (const top of full.tops()) tally.row(search.scoring.row(top.slot, false));
+      }
+      const granted = this.#grant(search, slot, tally);
+      if (granted) return granted;
+      tally.rows = [];
+      full.remove(slot);
+    }
+  }
+
+  #buildFull(search: GroupSearch): FullSearch {
+    const { state: { nodeTable: table }, overlay, candidates } = this.input;
+    const { scoring, distinct } = search;
+    return new FullSearch({
+      slots: candidates.slots,
+      worth: (slot) => {
+        if (!search.feasibility.feasible(slot) || distinct.hostTaken(slot)) return null;
+        if (exhausted(table, overlay, slot, search.ask)) return null;
+        const anti = scoring.antiAffinity(slot);
+        const affinity = scoring.affinity(slot);
+        return {
+          sum: scoring.fit(slot) + anti + affinity,
+          terms: 1 + (anti === 0 ? 0 : 1) + (affinity === 0 ? 0 : 1),
+          group: [...scoring.spreads, ...distinct.properties].map((term) => term.column.ids[slot]).join(","),
+        };
+      },
+      spread: (slot) => distinct.propertyTaken(slot) ? null : scoring.spread(slot),
+    });
+  }
+
+  /** Whether the slot could take one more of the group, ports and instances aside; says why not in the tally. */
+  #usable(search: GroupSearch, slot: number, wish: Wish, tally: MetricTally): boolean {
+    const { state: { nodeTable: table }, overlay } = this.input;
+    tally.evaluated++;
+    const node = table.nodes[slot]!;
+    const reason = search.feasibility.reason(slot) ?? search.distinct.reason(slot);
+    if (reason) {
+      tally.filter(node, reason);
+      return false;
+    }
+    if (search.perAllocVolumes && !search.perAllocVolumes(node, wish.index)) {
+      tally.filter(node, MISSING_VOLUMES);
+      return false;
+    }
+    const dimension = exhausted(table, overlay, slot, search.ask) ??
+      (search.hasStaticPorts ? this.#portsOf(search, slot, true) as string | null : null);
+    if (dimension === null) return true;
+    tally.exhaust(node, dimension);
+    return false;
+  }
+
+  /** Ports of the slot for the group; with `probe` only whether it can: null, or the reason why not. */
+  #portsOf(search: GroupSearch, slot: number, probe: boolean): PortGrant | string | null {
+    const { state: { nodeTable: table }, overlay, random } = this.input;
+    const on = {
+      node: table.nodes[slot]!,
+      taken: (key: number) => portTaken(table, overlay, slot, key),
+    };
+    const grant = assignPorts(search.ports!, on, probe ? FIXED_RANDOM : random);
+    return probe && typeof grant !== "string" ? null : grant;
+  }
+
+  #grant(search: GroupSearch, slot: number, tally: MetricTally): Omit<Choice, "metrics"> | null {
+    const node = this.input.state.nodeTable.nodes[slot]!;
+    const plain = { slot, node, resources: search.resources, demand: search.demand };
+    if (!search.ports && !search.instances) return plain;
+    const ports = search.ports ? this.#portsOf(search, slot, false) : null;
+    if (typeof ports === "string") {
+      tally.exhaust(node, ports);
+      return null;
+    }
+    const instances = search.instances
+      ? assignInstances(search.group, node, this.#instancesOn(slot, node))
+      : null;
+    if (typeof instances === "string") {
+      this.#instances.delete(slot);
+      tally.exhaust(node, instances);
+      return null;
+    }
+    const resources = withGrants(search.resources, ports, instances);
+    return { slot, node, resources, demand: demandOf(resources) };
+  }
+
+  /** Cores and devices in use on the slot: state's allocations but those the plan stops, and the plan's own. */
+  #instancesOn(slot: number, node: Node): InstancesInUse {
+    const known = this.#instances.get(slot);
+    if (known) return known;
+    const used = new InstancesInUse();
+    for (const alloc of this.input.state.allocsByNode(node.ID)) {
+      if (!isOver(alloc) && !this.#freed.has(alloc.ID)) used.add(alloc.AllocatedResources);
+    }
+    for (const resources of this.#planned.get(slot) ?? []) used.add(resources);
+    this.#instances.set(slot, used);
+    return used;
+  }
+
+  #planned = new Map<number, AllocatedResources[]>();
+
+  #take(search: GroupSearch, found: Omit<Choice, "metrics">): void {
+    const { slot, demand, resources } = found;
+    this.journal.add(slot, demand, 1);
+    if (search.instances) {
+      const planned = this.#planned.get(slot) ?? [];
+      planned.push(resources);
+      this.#planned.set(slot, planned);
+    }
+    this.#perSlot[slot]!++;
+    this.#count(search, slot, 1);
+    this.#touch(slot);
+  }
+
+  /** What is known of the slot is out of date for every group. */
+  #touch(slot: number): void {
+    for (const search of this.#groups.values()) {
+      search.scoring.touch(slot);
+      search.full?.refresh(slot);
+    }
+  }
+
+  #search(group: TaskGroup): GroupSearch {
+    const known = this.#groups.get(group.Name);
+    if (known) return known;
+    const { state, overlay, job, algorithm } = this.input;
+    const ask = groupDemand(group);
+    const perSlot = new Int32Array(state.nodeTable.length);
+    const ports = portAskOf(group);
+    const resources = groupResources(group);
+    const search: GroupSearch = {
+      group,
+      ask,
+      ports,
+      hasStaticPorts: ports !== null && hasStatic(ports),
+      instances: asksForInstances(group),
+      perAllocVolumes: perAllocVolumesCheck(group),
+      feasibility: feasibilityOf(state, job, group),
+      scoring: new Scoring({ state, overlay, algorithm, job, group, ask, perSlot }),
+      perSlot,
+      distinct: new Distinct({
+        job,
+        group,
+        jobPerSlot: this.#perSlot,
+        groupPerSlot: perSlot,
+        column: (target) => attributeColumn(state, target),
+        slotsOfJob: () => this.#slotsOfJob(),
+      }),
+      full: null,
+      resources,
+      demand: demandOf(resources),
+    };
+    for (const alloc of this.#live.values()) {
+      if (alloc.TaskGroup === group.Name) this.#count(search, state.nodeTable.slot(alloc.NodeID), 1);
+    }
+    this.#groups.set(group.Name, search);
+    return search;
+  }
+
+  /** Slots of the whole job's live and planned allocations, one entry each. */
+  *#slotsOfJob(): Generator<number> {
+    for (let slot = 0; slot < this.#perSlot.length; slot++) {
+      for (let i = 0; i < this.#perSlot[slot]!; i++) yield slot;
+    }
+  }
+}
+
+const MISSING_VOLUMES = { text: "missing compatible host volumes", ofClass: false, oncePerClass: false };
+
+/** For trying only: the answer does not depend on which dynamic port is drawn. */
+const FIXED_RANDOM: Random = { float: () => 0, int: () => 0, uuid: () => "" };
+
+function hasStatic(ask: PortAsk): boolean {
+  return [ask.group, ...ask.tasks.map((task) => task.network)].some((network) =>
+    (network?.ReservedPorts?.length ?? 0) > 0
+  );
+}
+
+/** How many fitting nodes are compared: the power of two choices for batch, log2(n) for the rest. */
+function sampleSize(job: Job, nodes: number): number {
+  if (job.Type === "batch" || nodes < 4) return 2;
+  return Math.max(2, Math.ceil(Math.log2(nodes)));
+}
+
+/** A step that visits every one of n positions. */
+function coprimeStride(n: number, random: Random): number {
+  for (;;) {
+    const stride = 1 + random.int(n - 1);
+    if (gcd(stride, n) === 1) return stride;
+  }
+}
+
+function gcd(a: number, b: number): number {
+  return b === 0 ? a : gcd(b, a % b);
+}
+
+function isSystem(job: Job): boolean {
+  return job.Type === "system" || job.Type === "sysbatch";
+}
+
+function isOver(alloc: Allocation): boolean {
+  return alloc.ClientStatus === "complete" || alloc.ClientStatus === "failed" ||
+    alloc.ClientStatus === "lost";
+}
