@@ -64,6 +64,12 @@ export class NodeTable {
     return slot;
   }
 
+  /** A new record of a node of which nothing changed that ranking looks at. */
+  refresh(node: Node): void {
+    const slot = this.slot(node.ID);
+    if (slot >= 0) this.nodes[slot] = node;
+  }
+
   remove(nodeId: string): void {
     const slot = this.slot(nodeId);
     if (slot < 0) return;

@@ -1,0 +1,311 @@
+// The whole state as chunks of text, and back. A chunk is one JSON object on a line's worth of text: a header first,
+// then rows by kind. Allocations name their jobs by number and share resource objects inside a chunk, so a snapshot is
+// small and restoring it gives back the same sharing.
+//
+// Invariants: taking a snapshot copies references only (records are immutable), the text is made while it is read.
+// Chunks of a kind nobody knows are an error, missing kinds are empty: version 1 loads for ever.
+import { AssertionError } from "../core/errors.ts";
+import type {
+  AllocatedResources,
+  Allocation,
+  AllocMetric,
+  Deployment,
+  Evaluation,
+  Job,
+  Namespace,
+  Node,
+  NodePool,
+  SchedulerConfiguration,
+  ServiceRegistration,
+} from "../core/types.ts";
+import { NO_TRANSITION } from "../core/types.ts";
+import { jobKey } from "./state_keys.ts";
+import type { Table } from "./state_reader.ts";
+import type { JobRow, Tables } from "./state_tables.ts";
+import { compactTaskStates } from "./state_texts.ts";
+import {
+  account,
+  indexDeployment,
+  indexService,
+  isClientTerminal,
+  isOpen,
+  isTerminal,
+  placeNode,
+} from "./state_write.ts";
+
+export const SNAPSHOT_VERSION = 1;
+
+/** Rows in one chunk. */
+const CHUNK_ROWS = 1000;
+
+type Chunk =
+  | { kind: "header"; version: number; index: number; indexes: [Table, number][] }
+  | { kind: "jobs"; rows: JobRow[] }
+  /** Versions that only allocations still know: `numbers[i]` is the number of `rows[i]`. */
+  | { kind: "allocJobs"; rows: Job[]; first: number }
+  | { kind: "nodes"; rows: Node[] }
+  | { kind: "evals"; rows: Evaluation[] }
+  | { kind: "deployments"; rows: Deployment[] }
+  | { kind: "services"; rows: ServiceRegistration[] }
+  | {
+    kind: "cluster";
+    namespaces: Namespace[];
+    pools: NodePool[];
+    schedulerConfig: SchedulerConfiguration;
+  }
+  | { kind: "allocs"; resources: AllocatedResources[]; metrics: AllocMetric[]; rows: AllocRow[] };
+
+/** An allocation with its shared objects as positions; fields that say nothing are left out. */
+type AllocRow =
+  & Partial<Omit<Allocation, "Job" | "AllocatedResources" | "Metrics">>
+  & Pick<Allocation, "ID">
+  & { job: number; resources: number; metrics: number };
+
+export function takeSnapshot(tables: Tables, index: number): Iterable<string> {
+  // References are copied now; what is made of them later cannot change any more.
+  const taken = {
+    header: { kind: "header", version: SNAPSHOT_VERSION, index, indexes: [...tables.indexes] } as Chunk,
+    cluster: {
+      kind: "cluster",
+      namespaces: [...tables.namespaces.values()],
+      pools: [...tables.pools.values()],
+      schedulerConfig: tables.schedulerConfig,
+    } as Chunk,
+    jobs: [...tables.jobs.values()],
+    nodes: [...tables.nodes.values()],
+    evals: [...tables.evals.values()],
+    deployments: [...tables.deployments.values()],
+    services: [...tables.services.values()],
+    allocs: tables.allocs.toArray(),
+  };
+  return writeChunks(taken);
+}
+
+interface Taken {
+  header: Chunk;
+  cluster: Chunk;
+  jobs: JobRow[];
+  nodes: Node[];
+  evals: Evaluation[];
+  deployments: Deployment[];
+  services: ServiceRegistration[];
+  allocs: Allocation[];
+}
+
+function* writeChunks(taken: Taken): Iterable<string> {
+  yield JSON.stringify(taken.header);
+  yield JSON.stringify(taken.cluster);
+  for (const rows of slices(taken.jobs)) yield text({ kind: "jobs", rows });
+  for (const rows of slices(taken.nodes)) yield text({ kind: "nodes", rows });
+  for (const rows of slices(taken.evals)) yield text({ kind: "evals", rows });
+  for (const rows of slices(taken.deployments)) yield text({ kind: "deployments", rows });
+  const numbers = new Map<Job, number>();
+  for (const allocs of slices(taken.allocs)) {
+    const first = numbers.size;
+    for (const { Job: job } of allocs) if (!numbers.has(job)) numbers.set(job, numbers.size);
+    if (numbers.size > first) {
+      yield text({ kind: "allocJobs", first, rows: [...numbers.keys()].slice(first) });
+    }
+    yield text(packAllocs(allocs, numbers));
+  }
+  for (const rows of slices(taken.services)) yield text({ kind: "services", rows });
+}
+
+function text(chunk: Chunk): string {
+  return JSON.stringify(chunk);
+}
+
+function* slices<T>(rows: readonly T[]): Iterable<T[]> {
+  for (let i = 0; i < rows.length; i += CHUNK_ROWS) yield rows.slice(i, i + CHUNK_ROWS);
+}
+
+function packAllocs(allocs: readonly Allocation[], jobs: ReadonlyMap<Job, number>): Chunk {
+  const resources = new Map<AllocatedResources, number>();
+  const metrics = new Map<AllocMetric, number>();
+  const rows = allocs.map((alloc) => {
+    const { Job: job, AllocatedResources: own, Metrics: metric, ...rest } = alloc;
+    const row: Record<string, unknown> = {
+      job: jobs.get(job)!,
+      resources: numberOf(resources, own),
+      metrics: metric ? numberOf(metrics, metric) : -1,
+    };
+    for (const key in rest) {
+      const value = rest[key as keyof typeof rest];
+      if (value === null || value === "" || value === NO_TRANSITION) continue;
+      row[key] = value;
+    }
+    return row as AllocRow;
+  });
+  return { kind: "allocs", resources: [...resources.keys()], metrics: [...metrics.keys()], rows };
+}
+
+function numberOf<T>(numbers: Map<T, number>, value: T): number {
+  let number = numbers.get(value);
+  if (number === undefined) numbers.set(value, number = numbers.size);
+  return number;
+}
+
+/** Fills empty tables; gives back the index of the snapshot. */
+export function loadSnapshot(tables: Tables, chunks: Iterable<string>): number {
+  const loader = new Loader(tables);
+  for (const chunk of chunks) loader.load(JSON.parse(chunk) as Chunk);
+  return loader.finish();
+}
+
+class Loader {
+  #index: number | null = null;
+  #jobs: Job[] = [];
+  #resources = new Map<string, AllocatedResources>();
+  #ids = new Map<string, string>();
+
+  constructor(private readonly tables: Tables) {}
+
+  load(chunk: Chunk): void {
+    const { tables } = this;
+    switch (chunk.kind) {
+      case "header":
+        return this.#header(chunk);
+      case "cluster":
+        tables.namespaces.clear();
+        tables.pools.clear();
+        for (const namespace of chunk.namespaces) tables.namespaces.set(namespace.Name, namespace);
+        for (const pool of chunk.pools) tables.pools.set(pool.Name, pool);
+        tables.schedulerConfig = chunk.schedulerConfig;
+        return;
+      case "jobs":
+        for (const row of chunk.rows) this.#job(row);
+        return;
+      case "nodes":
+        for (const node of chunk.rows) placeNode(tables, node);
+        return;
+      case "evals":
+        for (const evaluation of chunk.rows) this.#eval(evaluation);
+        return;
+      case "deployments":
+        for (const deployment of chunk.rows) indexDeployment(tables, deployment);
+        return;
+      case "services":
+        for (const service of chunk.rows) indexService(tables, service);
+        return;
+      case "allocJobs":
+        chunk.rows.forEach((job, i) => this.#jobs[chunk.first + i] = this.#sameJob(job));
+        return;
+      case "allocs":
+        for (const row of chunk.rows) this.#alloc(row, chunk.resources, chunk.metrics);
+        return;
+      default:
+        throw new AssertionError(
+          `Snapshot holds rows of kind ${JSON.stringify((chunk as { kind: string }).kind)}: ` +
+            "it was written by a newer version; upgrade this server",
+        );
+    }
+  }
+
+  #header(chunk: Extract<Chunk, { kind: "header" }>): void {
+    if (chunk.version > SNAPSHOT_VERSION) {
+      throw new AssertionError(
+        `Snapshot has version ${chunk.version}, this server reads up to ${SNAPSHOT_VERSION}; upgrade this server`,
+      );
+    }
+    this.#index = chunk.index;
+    this.tables.indexes.clear();
+    for (const [table, index] of chunk.indexes) this.tables.indexes.set(table, index);
+  }
+
+  #job(row: JobRow): void {
+    // The newest version and the job are one record.
+    const versions = [row.job, ...row.versions.slice(1)];
+    this.tables.setJobRow(jobKey(row.job.Namespace, row.job.ID), { ...row, versions });
+  }
+
+  #eval(evaluation: Evaluation): void {
+    this.tables.evals.set(evaluation.ID, evaluation);
+    const work = this.tables.workOf(jobKey(evaluation.Namespace, evaluation.JobID));
+    work.evals.add(evaluation.ID);
+    if (isOpen(evaluation)) work.openEvals++;
+    if (evaluation.Status === "blocked") work.blocked.add(evaluation.ID);
+  }
+
+  /** The kept version when it is the same record, so that allocations share it with the job's row. */
+  #sameJob(job: Job): Job {
+    const row = this.tables.jobs.get(jobKey(job.Namespace, job.ID));
+    const known = row?.versions.find((v) => v.Version === job.Version && v.CreateIndex === job.CreateIndex);
+    return known && known.ModifyIndex === job.ModifyIndex && known.Status === job.Status ? known : job;
+  }
+
+  #alloc(row: AllocRow, resources: AllocatedResources[], metrics: AllocMetric[]): void {
+    const job = this.#jobs[row.job]!;
+    const group = job.TaskGroups.find((group) => group.Name === row.TaskGroup);
+    const node = this.tables.nodes.get(row.NodeID ?? "");
+    const alloc: Allocation = {
+      ID: row.ID,
+      Namespace: job.Namespace,
+      EvalID: this.#id(row.EvalID),
+      Name: row.Name ?? "",
+      NodeID: node ? node.ID : row.NodeID ?? "",
+      NodeName: node && node.Name === row.NodeName ? node.Name : row.NodeName ?? "",
+      JobID: job.ID,
+      Job: job,
+      TaskGroup: group ? group.Name : row.TaskGroup ?? "",
+      AllocatedResources: resources[row.resources] = this.#shared(resources[row.resources]!),
+      Metrics: metrics[row.metrics] ?? null,
+      DesiredStatus: row.DesiredStatus ?? "run",
+      DesiredDescription: this.#id(row.DesiredDescription),
+      DesiredTransition: row.DesiredTransition ?? NO_TRANSITION,
+      ClientStatus: row.ClientStatus ?? "pending",
+      ClientDescription: this.#id(row.ClientDescription),
+      TaskStates: compactTaskStates(row.TaskStates ?? null),
+      NetworkStatus: row.NetworkStatus ?? null,
+      DeploymentID: this.#id(row.DeploymentID),
+      DeploymentStatus: row.DeploymentStatus ?? null,
+      PreviousAllocation: row.PreviousAllocation ?? "",
+      NextAllocation: row.NextAllocation ?? "",
+      RescheduleTracker: row.RescheduleTracker ?? null,
+      FollowupEvalID: row.FollowupEvalID ?? "",
+      PreemptedByAllocation: row.PreemptedByAllocation ?? "",
+      PreemptedAllocations: row.PreemptedAllocations ?? null,
+      AllocStates: row.AllocStates ?? null,
+      SigningKeyID: row.SigningKeyID ?? "",
+      CreateIndex: row.CreateIndex ?? 0,
+      ModifyIndex: row.ModifyIndex ?? 0,
+      AllocModifyIndex: row.AllocModifyIndex ?? 0,
+      CreateTime: row.CreateTime ?? 0,
+      ModifyTime: row.ModifyTime ?? 0,
+    };
+    this.#place(alloc);
+  }
+
+  #place(alloc: Allocation): void {
+    const { tables } = this;
+    tables.allocs.insert(alloc);
+    if (!isTerminal(alloc)) tables.workOf(jobKey(alloc.Namespace, alloc.JobID)).openAllocs++;
+    else tables.workOf(jobKey(alloc.Namespace, alloc.JobID));
+    if (!isClientTerminal(alloc)) account(tables, alloc, 1);
+  }
+
+  /** Ids and texts that thousands of rows repeat, one copy each. */
+  #id(value: string | undefined): string {
+    if (!value) return "";
+    const known = this.#ids.get(value);
+    if (known !== undefined) return known;
+    this.#ids.set(value, value);
+    return value;
+  }
+
+  /** Resources without ports are the same for all allocations of a group: one copy of them. */
+  #shared(resources: AllocatedResources): AllocatedResources {
+    if (resources.Shared.Ports !== null || resources.Shared.Networks !== null) return resources;
+    const key = JSON.stringify(resources);
+    const known = this.#resources.get(key);
+    if (known) return known;
+    this.#resources.set(key, resources);
+    return resources;
+  }
+
+  finish(): number {
+    if (this.#index === null) {
+      throw new AssertionError("Snapshot has no header: it is cut off or not a snapshot");
+    }
+    return this.#index;
+  }
+}
