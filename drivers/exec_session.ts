@@ -1,0 +1,142 @@
+// Commands run inside a task's context for `alloc exec`: with pipes, or on a terminal made by `script` (util-linux), as
+// neither runtime can allocate one. Owns the session's processes: killing it kills its whole process group.
+import { type ChildProcess, spawn } from "node:child_process";
+import { constants } from "node:os";
+import { Readable, Writable } from "node:stream";
+import { DriverError } from "../core/errors.ts";
+import type { ExecSession } from "./driver.ts";
+import { listProcesses } from "./proc.ts";
+import { sendSignal } from "./process_tree.ts";
+import { quote, run } from "./wrapper.ts";
+
+export interface ExecPlan {
+  /** Program and arguments that lead into the task's context and end in the user's command. */
+  command: string[];
+  env: Record<string, string>;
+  cwd: string;
+}
+
+/** Runs `plan` with three pipes. */
+export function execWithPipes(plan: ExecPlan): ExecSession {
+  const child = begin(plan.command, plan);
+  return {
+    ...streams(child),
+    exitCode: exitOf(child),
+    resize: () => Promise.reject(new DriverError("exec", "Cannot resize: this exec has no terminal", false)),
+    kill: () => killGroup(child),
+  };
+}
+
+/** Runs `plan` on a terminal of its own; stdout and stderr are one stream there. */
+export function execWithTerminal(
+  plan: ExecPlan,
+  tools: { script: string; stty: string; shell: string },
+): ExecSession {
+  // The size comes later by `resize`; 80 by 24 is what terminals are born with.
+  const line = `${quote(tools.stty)} rows 24 cols 80; exec ${plan.command.map(quote).join(" ")}`;
+  const env = { TERM: "xterm", ...plan.env, SHELL: tools.shell };
+  const child = begin([tools.script, "-qfec", line, "/dev/null"], { ...plan, env });
+  return {
+    ...streams(child),
+    exitCode: exitOf(child),
+    async resize(columns, rows) {
+      const terminal = terminalOf(child.pid ?? 0);
+      if (terminal === null) return;
+      await run(tools.stty, ["-F", terminal, "rows", String(rows), "cols", String(columns)]);
+    },
+    kill: () => killGroup(child),
+  };
+}
+
+type Child = ChildProcess & { stdin: Writable; stdout: Readable; stderr: Readable };
+
+function begin(command: string[], plan: { env: Record<string, string>; cwd: string }): Child {
+  const [program = "", ...args] = command;
+  return spawn(program, args, {
+    cwd: plan.cwd,
+    env: plan.env,
+    detached: true,
+    stdio: ["pipe", "pipe", "pipe"],
+  }) as Child;
+}
+
+function streams(child: Child): Pick<ExecSession, "stdin" | "stdout" | "stderr"> {
+  return { stdin: toSink(child.stdin), stdout: toSource(child.stdout), stderr: toSource(child.stderr) };
+}
+
+/** A command that ended closes its stdin: what is still typed then is dropped, as a shell would. */
+function toSink(stream: Writable): WritableStream<Uint8Array> {
+  let closed = false;
+  stream.on("error", () => closed = true);
+  stream.on("close", () => closed = true);
+  return new WritableStream<Uint8Array>({
+    write: (chunk) =>
+      new Promise<void>((resolve) => {
+        if (closed || stream.destroyed) return resolve();
+        stream.write(chunk, () => resolve());
+      }),
+    close: () =>
+      new Promise<void>((resolve) => {
+        if (closed || stream.destroyed) return resolve();
+        stream.end(() => resolve());
+      }),
+    abort: () => void stream.destroy(),
+  });
+}
+
+function toSource(stream: Readable): ReadableStream<Uint8Array> {
+  return new ReadableStream<Uint8Array>({
+    start(controller) {
+      let open = true;
+      const end = () => {
+        if (open) controller.close();
+        open = false;
+      };
+      stream.on("data", (chunk: Uint8Array) => {
+        if (!open) return;
+        controller.enqueue(new Uint8Array(chunk));
+        if ((controller.desiredSize ?? 1) <= 0) stream.pause();
+      });
+      stream.on("end", end);
+      stream.on("close", end);
+      stream.on("error", end);
+    },
+    pull: () => void stream.resume(),
+    cancel: () => void stream.destroy(),
+  }, { highWaterMark: 16 });
+}
+
+function exitOf(child: Child): Promise<number> {
+  return new Promise((resolve, reject) => {
+    child.on("error", (error) => {
+      reject(
+        new DriverError("exec", `Cannot start the command: ${error.message}`, false, "", { cause: error }),
+      );
+    });
+    child.on("exit", (code, signal) => resolve(code ?? 128 + (signal ? constants.signals[signal] : 0)));
+  });
+}
+
+function killGroup(child: Child): Promise<void> {
+  const pid = child.pid;
+  if (pid === undefined) return Promise.resolve();
+  // `script` gives its command a session of its own: its members are found by their terminal.
+  for (const stat of terminalMembers(pid)) sendSignal(stat, constants.signals.SIGKILL);
+  if (child.exitCode === null && child.signalCode === null) sendSignal(-pid, constants.signals.SIGKILL);
+  return Promise.resolve();
+}
+
+function terminalMembers(scriptPid: number): number[] {
+  const all = listProcesses();
+  const tty = all.find((stat) => stat.ppid === scriptPid && stat.tty !== 0)?.tty;
+  return tty === undefined ? [] : all.filter((stat) => stat.tty === tty).map((stat) => stat.pid);
+}
+
+/** "/dev/pts/N" of the command that `script` runs. Major 136–143 are the pseudo terminals. */
+function terminalOf(scriptPid: number): string | null {
+  const tty = listProcesses().find((stat) => stat.ppid === scriptPid && stat.tty !== 0)?.tty;
+  if (tty === undefined) return null;
+  const major = (tty >> 8) & 0xfff;
+  const minor = (tty & 0xff) | ((tty >> 12) & 0xfff00);
+  return `/dev/pts/${(major - 136) * 256 + minor}`;
+}

@@ -1,0 +1,152 @@
+// Rotated log files whose writer outlives the agent. The writer is `split`, which numbers its pieces with letters in
+// the run directory (`stdout.<from>.aaaaaa`, `…b`); a symbolic link made in advance under each of those names points
+// to `<task>.stdout.<n>` beside it, so every piece is born under Nomad's name even while the agent is away. Pieces
+// beyond the links made in advance are plain files and are moved to their name by the next look (harmless while
+// split holds them open: same file, other name). Oldest files are removed by the look too. Never reads or writes
+// a byte of output.
+import {
+  closeSync,
+  existsSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from "node:fs";
+import { join } from "node:path";
+
+export type StreamName = "stdout" | "stderr";
+
+export const SUFFIX_WIDTH = 6;
+/** Links kept ready beyond the newest file; more rotations than this between two looks only delay a name. */
+const LINKS_AHEAD = 16;
+/** Made before the task starts; the rest follows with the first look. */
+const LINKS_AT_START = 2;
+
+/** 0 → "aaaaaa", 27 → "aaaabb": the order in which split names its pieces. */
+export function splitSuffix(piece: number): string {
+  let text = "";
+  for (let i = 0, rest = piece; i < SUFFIX_WIDTH; i++, rest = Math.floor(rest / 26)) {
+    text = String.fromCharCode(97 + rest % 26) + text;
+  }
+  return text;
+}
+
+/** Numbers n of the files `<task>.<stream>.<n>` in `dir`, ascending. */
+export function logIndexes(dir: string, task: string, stream: StreamName): number[] {
+  const prefix = `${task}.${stream}.`;
+  const found: number[] = [];
+  for (const name of existsSync(dir) ? readdirSync(dir) : []) {
+    if (name.startsWith(prefix) && /^\d+$/.test(name.slice(prefix.length))) {
+      found.push(Number(name.slice(prefix.length)));
+    }
+  }
+  return found.sort((a, b) => a - b);
+}
+
+/** One stream of one start of a task. */
+export class LogStream {
+  readonly #dir: string;
+  readonly #runDir: string;
+  readonly #task: string;
+  readonly #filesMax: number;
+  readonly stream: StreamName;
+  /** Number of the first file of this start. */
+  readonly from: number;
+  #newest: number;
+  #oldest: number;
+
+  private constructor(
+    place: { dir: string; runDir: string; task: string; filesMax: number },
+    stream: StreamName,
+    from: number,
+    indexes: number[],
+  ) {
+    this.#dir = place.dir;
+    this.#runDir = place.runDir;
+    this.#task = place.task;
+    this.#filesMax = Math.max(1, place.filesMax);
+    this.stream = stream;
+    this.from = from;
+    this.#newest = Math.max(from, indexes.at(-1) ?? 0);
+    this.#oldest = indexes[0] ?? from;
+  }
+
+  /**
+   * Before a start: goes on after the newest file there is (or in it, when it is still empty), makes the first file
+   * and the first links, so that readers find it at once.
+   */
+  static begin(
+    place: { dir: string; runDir: string; task: string; filesMax: number },
+    stream: StreamName,
+  ): LogStream {
+    const indexes = logIndexes(place.dir, place.task, stream);
+    const last = indexes.at(-1);
+    const path = join(place.dir, `${place.task}.${stream}.${last}`);
+    const from = last === undefined ? 0 : statSync(path).size === 0 ? last : last + 1;
+    const made = new LogStream(place, stream, from, indexes);
+    closeSync(openSync(made.path(from), "a"));
+    made.#link(0, LINKS_AT_START);
+    return made;
+  }
+
+  /** After the agent was away. */
+  static resume(
+    place: { dir: string; runDir: string; task: string; filesMax: number },
+    stream: StreamName,
+    from: number,
+  ): LogStream {
+    return new LogStream(place, stream, from, logIndexes(place.dir, place.task, stream));
+  }
+
+  /** What split is told to begin its names with. */
+  get prefix(): string {
+    return join(this.#runDir, `${this.stream}.${this.from}.`);
+  }
+
+  path(index: number): string {
+    return join(this.#dir, `${this.#task}.${this.stream}.${index}`);
+  }
+
+  #pieceFor(index: number): string {
+    return this.prefix + splitSuffix(index - this.from);
+  }
+
+  /** Looks for new pieces: gives them their names, makes links ahead, removes the oldest files. */
+  tend(): void {
+    if (!existsSync(this.#runDir)) return;
+    while (this.#hasBegun(this.#newest + 1)) {
+      rmSync(this.#pieceFor(this.#newest), { force: true });
+      this.#newest++;
+    }
+    this.#link(this.#newest + 1 - this.from, LINKS_AHEAD);
+    for (; this.#oldest <= this.#newest - this.#filesMax; this.#oldest++) {
+      rmSync(this.path(this.#oldest), { force: true });
+    }
+  }
+
+  /** True when split has opened this piece; a plain file gets its name here. */
+  #hasBegun(index: number): boolean {
+    const piece = this.#pieceFor(index);
+    const stat = lstatSync(piece, { throwIfNoEntry: false });
+    if (stat === undefined) return false;
+    if (stat.isSymbolicLink()) return existsSync(this.path(index));
+    renameSync(piece, this.path(index));
+    return true;
+  }
+
+  #link(firstPiece: number, count: number): void {
+    for (let piece = firstPiece; piece < firstPiece + count; piece++) {
+      const link = this.prefix + splitSuffix(piece);
+      if (lstatSync(link, { throwIfNoEntry: false }) !== undefined) continue;
+      try {
+        symlinkSync(this.path(this.from + piece), link);
+      } catch (error) {
+        // split was quicker: a plain file now, moved by the next look.
+        if ((error as { code?: string }).code !== "EEXIST") throw error;
+      }
+    }
+  }
+}
