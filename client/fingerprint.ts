@@ -1,0 +1,243 @@
+// What the device is: the host's attributes and resources as a Node record. Reads /proc, /sys and /etc once; drivers
+// are asked separately (fingerprint_drivers.ts). Makes no decisions and talks to nobody.
+import { readFile } from "node:fs/promises";
+import { hostname, machine, release, totalmem } from "node:os";
+import { join } from "node:path";
+import { NOMAD_VERSION } from "../core/version.ts";
+import type { Node } from "../core/types.ts";
+import type { ClientConfig } from "./config.ts";
+import { networkFingerprint } from "./fingerprint_network.ts";
+import { diskSpace } from "./stats.ts";
+
+const MB = 1024 * 1024;
+
+/** Who the device is: kept over restarts. */
+export interface Identity {
+  id: string;
+  secret: string;
+}
+
+/** Nomad's list of signals that tasks may be sent (api 457). */
+const SIGNALS =
+  "SIGTERM,SIGTTIN,SIGCONT,SIGSYS,SIGTRAP,SIGTTOU,SIGUSR1,SIGWINCH,SIGFPE,SIGILL,SIGKILL,SIGQUIT," +
+  "SIGSEGV,SIGXCPU,SIGXFSZ,SIGNULL,SIGABRT,SIGBUS,SIGIO,SIGSTOP,SIGTSTP,SIGUSR2,SIGALRM,SIGHUP,SIGINT,SIGIOT," +
+  "SIGPIPE,SIGPROF";
+
+/** The whole record, without drivers; the servers' fields hold what a new node has. */
+export async function fingerprintNode(config: ClientConfig, identity: Identity): Promise<Node> {
+  const [cpu, memoryBytes, disk, system] = await Promise.all([
+    fingerprintCpu(),
+    memoryTotalBytes(),
+    diskSpace(config.allocDir),
+    fingerprintSystem(),
+  ]);
+  const network = await networkFingerprint(config);
+  const totalCompute = config.overrides.cpuTotalCompute || cpu.mhz * cpu.cores;
+  const memoryMb = config.overrides.memoryTotalMb || Math.floor(memoryBytes / MB);
+  const diskMb = config.overrides.diskTotalMb || Math.floor(disk.sizeBytes / MB);
+  const reservedCores = parseCores(config.reserved.cores);
+  const usable = totalCompute - config.reserved.cpuMhz;
+  const name = config.nodeName || hostname();
+  const attributes: Record<string, string> = {
+    "cpu.arch": cpu.arch,
+    "cpu.numcores": String(cpu.cores),
+    "cpu.reservablecores": String(cpu.cores - reservedCores.length),
+    "cpu.frequency": String(cpu.mhz),
+    "cpu.totalcompute": String(totalCompute),
+    "cpu.usablecompute": String(usable),
+    ...(cpu.model === "" ? {} : { "cpu.modelname": cpu.model }),
+    "memory.totalbytes": String(config.overrides.memoryTotalMb ? memoryMb * MB : memoryBytes),
+    "nomad.version": NOMAD_VERSION,
+    "nomad.service_discovery": "true",
+    "numa.node.count": "1",
+    "numa.node0.cores": cpu.cores === 1 ? "0" : `0-${cpu.cores - 1}`,
+    "os.signals": SIGNALS,
+    "unique.hostname": hostname(),
+    "unique.advertise.address": config.httpAddress,
+    "unique.storage.volume": disk.device,
+    "unique.storage.bytestotal": String(disk.sizeBytes),
+    ...system,
+    ...network.attributes,
+  };
+  return {
+    ID: identity.id,
+    SecretID: identity.secret,
+    Name: name,
+    Datacenter: config.datacenter,
+    NodeClass: config.nodeClass,
+    NodePool: config.nodePool,
+    ComputedClass: "",
+    HTTPAddr: config.httpAddress,
+    TLSEnabled: false,
+    Attributes: attributes,
+    Meta: { ...config.meta },
+    Links: {},
+    NodeResources: {
+      Cpu: {
+        CpuShares: totalCompute,
+        TotalCpuCores: cpu.cores,
+        ReservableCpuCores: range(cpu.cores).filter((core) => !reservedCores.includes(core)),
+      },
+      Memory: { MemoryMB: memoryMb },
+      Disk: { DiskMB: diskMb },
+      Networks: network.networks,
+      NodeNetworks: network.nodeNetworks,
+      Devices: null,
+      MinDynamicPort: config.minDynamicPort,
+      MaxDynamicPort: config.maxDynamicPort,
+      Processors: { Topology: topology(cpu, config.overrides.cpuTotalCompute) },
+    },
+    ReservedResources: {
+      Cpu: {
+        CpuShares: config.reserved.cpuMhz,
+        ReservedCpuCores: reservedCores.length > 0 ? reservedCores : null,
+      },
+      Memory: { MemoryMB: config.reserved.memoryMb },
+      Disk: { DiskMB: config.reserved.diskMb },
+      Networks: { ReservedHostPorts: config.reserved.reservedPorts },
+    },
+    Drivers: {},
+    HostVolumes: Object.fromEntries(
+      Object.entries(config.hostVolumes).map(([volume, { path, readOnly }]) => [
+        volume,
+        { ID: "", Name: volume, Path: path, ReadOnly: readOnly },
+      ]),
+    ),
+    HostNetworks: network.hostNetworks,
+    CSIControllerPlugins: {},
+    CSINodePlugins: {},
+    CgroupParent: "nomad.slice",
+    NodeMaxAllocs: config.nodeMaxAllocs,
+    GCVolumesOnNodeGC: false,
+    Status: "initializing",
+    StatusDescription: "",
+    StatusUpdatedAt: 0,
+    SchedulingEligibility: "eligible",
+    Drain: false,
+    DrainStrategy: null,
+    LastDrain: null,
+    Events: [],
+    IdentitySigningKeyID: "",
+    LastMissedHeartbeatIndex: 0,
+    LastAllocUpdateIndex: 0,
+    CreateIndex: 0,
+    ModifyIndex: 0,
+  };
+}
+
+interface Cpu {
+  arch: string;
+  cores: number;
+  mhz: number;
+  model: string;
+}
+
+const ARCHES: Record<string, string> = {
+  x64: "amd64",
+  arm64: "arm64",
+  arm: "arm",
+  ia32: "386",
+  riscv64: "riscv64",
+};
+
+async function fingerprintCpu(): Promise<Cpu> {
+  const info = await readText("/proc/cpuinfo");
+  const cores = [...info.matchAll(/^processor\s*:/gm)].length || 1;
+  const speeds = [...info.matchAll(/^cpu MHz\s*:\s*([\d.]+)/gm)].map((m) => Number(m[1]));
+  return {
+    arch: ARCHES[process.arch] ?? process.arch,
+    cores,
+    mhz: await baseMhz() || Math.round(Math.max(0, ...speeds)) || 1000,
+    model: /^model name\s*:\s*(.*)$/m.exec(info)?.[1]?.trim() ?? "",
+  };
+}
+
+/** What does not move with the load: the base frequency, else the highest; 0 when the kernel names neither. */
+async function baseMhz(): Promise<number> {
+  for (const file of ["base_frequency", "cpuinfo_max_freq"]) {
+    const khz = Number((await readText(`/sys/devices/system/cpu/cpu0/cpufreq/${file}`)).trim());
+    if (khz > 0) return Math.round(khz / 1000);
+  }
+  return 0;
+}
+
+async function memoryTotalBytes(): Promise<number> {
+  const kb = /^MemTotal:\s*(\d+) kB/m.exec(await readText("/proc/meminfo"))?.[1];
+  return kb ? Number(kb) * 1024 : totalmem();
+}
+
+async function fingerprintSystem(): Promise<Record<string, string>> {
+  const osRelease = await readText("/etc/os-release");
+  const field = (name: string) => new RegExp(`^${name}="?([^"\n]*)"?$`, "m").exec(osRelease)?.[1] ?? "";
+  // Debian's os-release names the major version only.
+  const debian = (await readText("/etc/debian_version")).trim();
+  const version = field("ID") === "debian" && /^\d/.test(debian) ? debian : field("VERSION_ID");
+  const mounts = await readText("/proc/self/mounts");
+  const cgroups = / cgroup2? /.test(mounts)
+    ? (/^\S+ \/sys\/fs\/cgroup cgroup2 /m.test(mounts) ? "2" : "1")
+    : "";
+  return {
+    "os.name": field("ID") || process.platform,
+    "os.version": version,
+    "kernel.name": process.platform,
+    "kernel.version": release(),
+    "kernel.arch": machine(),
+    ...(cgroups === "" ? {} : { "os.cgroups.version": cgroups }),
+  };
+}
+
+function topology(cpu: Cpu, override: number): unknown {
+  return {
+    Cores: range(cpu.cores).map((core) => ({
+      ID: core,
+      SocketID: 0,
+      NodeID: 0,
+      Grade: true,
+      Disable: false,
+      BaseSpeed: cpu.mhz,
+      MaxSpeed: 0,
+      GuessSpeed: 0,
+    })),
+    Distances: null,
+    Nodes: [0],
+    OverrideTotalCompute: override,
+    OverrideWitholdCompute: 0,
+  };
+}
+
+/** "0-2,7" → [0, 1, 2, 7]. */
+export function parseCores(text: string): number[] {
+  return text.split(",").filter((part) => part.trim() !== "").flatMap((part) => {
+    const [from, to] = part.split("-").map(Number);
+    return range(to === undefined ? 1 : to - from! + 1).map((offset) => from! + offset);
+  });
+}
+
+const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
+
+/** "" for a file that this kernel or distribution does not have. */
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ENOTDIR" || code === "EACCES" || code === "EINVAL") return "";
+    throw error;
+  }
+}
+
+/** Reads the identity of the state directory, or makes one; null keeps it in memory. */
+export async function loadIdentity(stateDir: string | null, newId: () => string): Promise<Identity> {
+  if (stateDir === null) return { id: newId(), secret: newId() };
+  const { mkdir, writeFile } = await import("node:fs/promises");
+  await mkdir(stateDir, { recursive: true, mode: 0o700 });
+  const readOrMake = async (file: string) => {
+    const path = join(stateDir, file);
+    const known = (await readText(path)).trim();
+    if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(known)) return known;
+    const made = newId();
+    await writeFile(path, made, { mode: 0o600 });
+    return made;
+  };
+  return { id: await readOrMake("client-id"), secret: await readOrMake("secret-id") };
+}

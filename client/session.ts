@@ -1,0 +1,392 @@
+// The device's one connection to the servers: registers with `hello`, keeps the heartbeat, takes changed allocations,
+// and brings status up in batches until they are acknowledged. Tries the servers in turn with backoff and jitter,
+// follows redirects, and loses nothing over a reconnect: what was not acknowledged is sent again in its latest state.
+//
+// Invariants: at most one socket; nothing is sent before `welcome`; an update that changes a status leaves within one
+// turn when the line is idle, everything else within BATCH_MS; at most IN_FLIGHT_MAX batches wait for their ack.
+import { assertNever } from "../core/assert.ts";
+import type { Clock, Random } from "../core/env.ts";
+import type { Logger } from "../core/logger.ts";
+import { Mux } from "../core/mux.ts";
+import {
+  type AllocDelta,
+  type AllocUpdate,
+  type DeviceMessage,
+  PROTOCOL_VERSION,
+  type ServerMessage,
+} from "../core/protocol.ts";
+import type { Node, ServiceRegistration } from "../core/types.ts";
+import type { ServiceSink } from "./services.ts";
+import type { DeviceSocket, Dial } from "./session_socket.ts";
+
+/** Changes of a status gather this long while the line is busy. */
+const BATCH_MS = 10;
+/** Changes that no server acts on (a line of history) gather this long. */
+const QUIET_MS = 200;
+const IN_FLIGHT_MAX = 8;
+const UPDATES_PER_BATCH_MAX = 512;
+const CONNECT_TIMEOUT_MS = 10_000;
+const BACKOFF_MIN_MS = 200;
+const BACKOFF_MAX_MS = 30_000;
+
+export interface SessionOptions {
+  servers: string[];
+  dial: Dial;
+  clock: Clock;
+  random: Random;
+  logger: Logger;
+  node(): Node;
+  /** Allocations the device has: id → AllocModifyIndex. */
+  known(): Record<string, number>;
+  /** The present state of an allocation, undefined when it is gone. */
+  update(id: string): AllocUpdate | undefined;
+  onAllocs(delta: AllocDelta): void;
+  onConnection(connected: boolean): void;
+  /** Answers requests that servers send down the connection. */
+  serve(request: Request): Promise<Response> | Response;
+}
+
+export class Session implements ServiceSink {
+  #socket: DeviceSocket | undefined;
+  #mux: Mux | undefined;
+  #welcomed = false;
+  #stopped = true;
+  #generation = 0;
+  #servers: string[];
+  #next = 0;
+  #failures = 0;
+  #redirect = "";
+  #cancelDial: (() => void) | undefined;
+  #cancelTimeout: (() => void) | undefined;
+  #cancelHeartbeat: (() => void) | undefined;
+  #cancelFlush: (() => void) | undefined;
+  #flushAtMs = Infinity;
+  #lastFlushMs = -Infinity;
+  #lastContactMs = -Infinity;
+  #ttlMs = 0;
+  #seq = 0;
+  #dirty = new Set<string>();
+  #inFlight = new Map<number, string[]>();
+  /** What servers last saw of an allocation: tells urgent changes from others. */
+  #sent = new Map<string, string>();
+  #services = new Map<string, ServiceRegistration | null>();
+  #servicesInFlight: { seq: number; sent: Map<string, ServiceRegistration | null> } | undefined;
+  /** The server the session is connected to, "" without one. */
+  server = "";
+
+  constructor(private readonly options: SessionOptions) {
+    this.#servers = [...options.servers];
+  }
+
+  get connected(): boolean {
+    return this.#welcomed;
+  }
+
+  get heartbeatTtlMs(): number {
+    return this.#ttlMs;
+  }
+
+  /** Milliseconds since a server was last heard, Infinity for never. */
+  get sinceContactMs(): number {
+    return this.options.clock.monotonicMs() - this.#lastContactMs;
+  }
+
+  get servers(): string[] {
+    return [...this.#servers];
+  }
+
+  start(): void {
+    if (!this.#stopped) return;
+    this.#stopped = false;
+    this.#dial();
+  }
+
+  /** Ends the connection; sends first what a turn has gathered. */
+  stop(): void {
+    if (this.#stopped) return;
+    this.#flush();
+    this.#stopped = true;
+    this.#cancelDial?.();
+    this.#cancelFlush?.();
+    this.#closed(this.#generation, "the device's agent is stopping");
+  }
+
+  /** Replaces the servers to try (the agent's configuration was read again). */
+  setServers(servers: string[]): void {
+    this.#servers = [...servers];
+    this.#next = 0;
+  }
+
+  /** The state of an allocation changed. */
+  changed(id: string): void {
+    this.#dirty.add(id);
+    const update = this.options.update(id);
+    this.#flushIn(update && signature(update) === this.#sent.get(id) ? QUIET_MS : 0);
+  }
+
+  /** The node record changed. */
+  nodeChanged(): void {
+    if (this.#welcomed) this.#send({ t: "node", node: this.options.node() });
+  }
+
+  upsert(registrations: ServiceRegistration[]): void {
+    for (const registration of registrations) this.#services.set(registration.ID, registration);
+    this.#flushIn(0);
+  }
+
+  remove(ids: string[]): void {
+    for (const id of ids) this.#services.set(id, null);
+    this.#flushIn(0);
+  }
+
+  /** A line for the node's history, dropped while there is no connection. */
+  event(subsystem: string, message: string, details: Record<string, string> = {}): void {
+    if (this.#welcomed) this.#send({ t: "events", events: [{ subsystem, message, details }] });
+  }
+
+  /** Sends a request to the server this device is connected to. */
+  fetch(request: Request): Promise<Response> {
+    if (!this.#mux || !this.#welcomed) {
+      return Promise.reject(new Error("No server can be reached: this device has no connection to one"));
+    }
+    return this.#mux.fetch(request);
+  }
+
+  // --- Connecting ----------------------------------------------------------------------------------------------
+
+  #dial(): void {
+    if (this.#stopped) return;
+    const server = this.#redirect || this.#servers[this.#next % Math.max(1, this.#servers.length)];
+    if (!server) {
+      this.options.logger.error("no servers are configured: set client.servers");
+      return;
+    }
+    if (!this.#redirect) this.#next++;
+    this.#redirect = "";
+    const generation = ++this.#generation;
+    const mine = () => generation === this.#generation;
+    this.server = server;
+    this.#cancelTimeout = this.options.clock.after(
+      CONNECT_TIMEOUT_MS,
+      () => mine() && this.#closed(generation, "no welcome in time"),
+    );
+    const socket = this.options.dial(server, {
+      open: () => mine() && this.#hello(),
+      text: (data) => mine() && this.#receive(data),
+      bytes: (data) => mine() && this.#receiveBytes(data),
+      close: (reason) => this.#closed(generation, reason),
+    });
+    if (mine()) this.#socket = socket;
+  }
+
+  #hello(): void {
+    const mux = new Mux((frame) => this.#socket?.send(frame), { dialled: true });
+    mux.serve((request) => this.options.serve(request));
+    this.#mux = mux;
+    this.#send({
+      t: "hello",
+      version: PROTOCOL_VERSION,
+      node: this.options.node(),
+      allocs: this.options.known(),
+    });
+  }
+
+  #closed(generation: number, reason: string): void {
+    if (generation !== this.#generation) return;
+    this.#generation++;
+    const wasConnected = this.#welcomed;
+    this.#welcomed = false;
+    this.#cancelTimeout?.();
+    this.#cancelHeartbeat?.();
+    this.#mux?.close(reason);
+    this.#mux = undefined;
+    this.#socket?.close(reason);
+    this.#socket = undefined;
+    this.#takeBackUnacked();
+    if (wasConnected) this.options.onConnection(false);
+    if (this.#stopped) return;
+    const delayMs = this.#backoffMs();
+    const log = { server: this.server, reason, retryMs: Math.round(delayMs) };
+    if (wasConnected || this.#failures === 1) this.options.logger.warn("connection to server lost", log);
+    else this.options.logger.debug("cannot reach server", log);
+    this.server = "";
+    this.#cancelDial = this.options.clock.after(delayMs, () => this.#dial());
+  }
+
+  /** Every server is tried once before the device waits; then ever longer, with half of it by chance. */
+  #backoffMs(): number {
+    if (this.#redirect) return 0;
+    const rounds = Math.floor(this.#failures++ / Math.max(1, this.#servers.length));
+    const ceiling = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** rounds);
+    return ceiling / 2 + this.options.random.float() * ceiling / 2;
+  }
+
+  /** What no server confirmed goes out again, in its latest state. */
+  #takeBackUnacked(): void {
+    for (const ids of this.#inFlight.values()) for (const id of ids) this.#dirty.add(id);
+    this.#inFlight.clear();
+    for (const [id, registration] of this.#servicesInFlight?.sent ?? []) {
+      if (!this.#services.has(id)) this.#services.set(id, registration);
+    }
+    this.#servicesInFlight = undefined;
+  }
+
+  // --- Receiving -----------------------------------------------------------------------------------------------
+
+  #receive(data: string): void {
+    this.#lastContactMs = this.options.clock.monotonicMs();
+    let message: ServerMessage;
+    try {
+      message = JSON.parse(data) as ServerMessage;
+    } catch (error) {
+      this.options.logger.error("server sent what is not JSON", {
+        server: this.server,
+        error: String(error),
+      });
+      return this.#closed(this.#generation, "malformed message");
+    }
+    this.#onMessage(message);
+  }
+
+  #receiveBytes(data: Uint8Array): void {
+    this.#lastContactMs = this.options.clock.monotonicMs();
+    try {
+      this.#mux?.receive(data);
+    } catch (error) {
+      this.#closed(this.#generation, String(error));
+    }
+  }
+
+  #onMessage(message: ServerMessage): void {
+    switch (message.t) {
+      case "welcome":
+        return this.#onWelcome(message);
+      case "heartbeatAck":
+        this.#ttlMs = message.heartbeatTtlMs;
+        return;
+      case "allocs":
+        return this.options.onAllocs(message);
+      case "ack":
+        return this.#onAck(message.seq);
+      case "redirect":
+        // Counted like a failure: two servers that send a device to each other must not make it spin.
+        this.#redirect = this.#failures++ < 3 ? message.leader : "";
+        return this.#closed(this.#generation, `redirected to ${message.leader || "another server"}`);
+      case "refused":
+        return this.#onRefused(message);
+      default:
+        return assertNever(message, "server message");
+    }
+  }
+
+  #onWelcome(message: Extract<ServerMessage, { t: "welcome" }>): void {
+    this.#cancelTimeout?.();
+    this.#welcomed = true;
+    this.#failures = 0;
+    this.#ttlMs = message.heartbeatTtlMs;
+    // Configured servers stay at the end: they may be names that outlive today's members.
+    if (message.servers.length > 0) {
+      this.#servers = [...new Set([...message.servers, ...this.options.servers])];
+    }
+    this.options.logger.info("connected to server", { server: this.server, status: message.nodeStatus });
+    this.options.onConnection(true);
+    this.#heartbeatLater();
+    this.#flush();
+  }
+
+  #onRefused(message: Extract<ServerMessage, { t: "refused" }>): void {
+    this.options.logger.error("server refused this device", { server: this.server, reason: message.reason });
+    if (message.fatal) this.#stopped = true;
+    this.#closed(this.#generation, message.reason);
+  }
+
+  #onAck(seq: number): void {
+    this.#inFlight.delete(seq);
+    if (this.#servicesInFlight?.seq === seq) this.#servicesInFlight = undefined;
+    if (this.#dirty.size > 0 || this.#services.size > 0) this.#flushIn(0);
+  }
+
+  #heartbeatLater(): void {
+    const delayMs = this.#ttlMs * (0.3 + 0.2 * this.options.random.float());
+    this.#cancelHeartbeat = this.options.clock.after(delayMs, () => {
+      if (this.sinceContactMs > this.#ttlMs) return this.#closed(this.#generation, "server is silent");
+      this.#send({ t: "heartbeat" });
+      this.#heartbeatLater();
+    });
+  }
+
+  // --- Sending -------------------------------------------------------------------------------------------------
+
+  /** Sees to a flush within `delayMs`, or BATCH_MS after the last one if that is later. */
+  #flushIn(delayMs: number): void {
+    if (!this.#welcomed) return;
+    const now = this.options.clock.monotonicMs();
+    const due = Math.max(now + delayMs, this.#lastFlushMs + BATCH_MS);
+    if (due >= this.#flushAtMs) return;
+    this.#cancelFlush?.();
+    this.#flushAtMs = due;
+    if (due > now) {
+      this.#cancelFlush = this.options.clock.after(due - now, () => this.#flush());
+      return;
+    }
+    // At the end of this turn: what happens together leaves together.
+    let cancelled = false;
+    this.#cancelFlush = () => cancelled = true;
+    queueMicrotask(() => {
+      if (!cancelled) this.#flush();
+    });
+  }
+
+  #flush(): void {
+    this.#cancelFlush?.();
+    this.#flushAtMs = Infinity;
+    if (!this.#welcomed) return;
+    this.#lastFlushMs = this.options.clock.monotonicMs();
+    while (this.#dirty.size > 0 && this.#inFlight.size < IN_FLIGHT_MAX) this.#sendBatch();
+    if (this.#services.size > 0 && !this.#servicesInFlight) this.#sendServices();
+  }
+
+  #sendBatch(): void {
+    const updates: AllocUpdate[] = [];
+    const ids: string[] = [];
+    for (const id of this.#dirty) {
+      if (ids.length === UPDATES_PER_BATCH_MAX) break;
+      this.#dirty.delete(id);
+      const update = this.options.update(id);
+      if (!update) {
+        this.#sent.delete(id);
+        continue;
+      }
+      ids.push(id);
+      updates.push(update);
+      this.#sent.set(id, signature(update));
+    }
+    if (updates.length === 0) return;
+    const seq = ++this.#seq;
+    this.#inFlight.set(seq, ids);
+    this.#send({ t: "updates", seq, updates });
+  }
+
+  #sendServices(): void {
+    const sent = this.#services;
+    this.#services = new Map();
+    const seq = ++this.#seq;
+    this.#servicesInFlight = { seq, sent };
+    const upsert: ServiceRegistration[] = [];
+    const remove: string[] = [];
+    for (const [id, registration] of sent) {
+      if (registration) upsert.push(registration);
+      else remove.push(id);
+    }
+    this.#send({ t: "services", seq, upsert, remove });
+  }
+
+  #send(message: DeviceMessage): void {
+    this.#socket?.send(JSON.stringify(message));
+  }
+}
+
+/** What servers act on: anything else may wait a little. */
+function signature(update: AllocUpdate): string {
+  return `${update.ClientStatus} ${update.DeploymentStatus?.Healthy ?? ""}`;
+}

@@ -1,0 +1,436 @@
+// The life of one task as a pure step function: `step(state, input, now) → { state, effects }`. It decides restarts,
+// kills and history and does nothing itself; task_runner.ts carries the effects out and feeds back what happened.
+// No clock, random, driver or disk in here.
+//
+// Invariants: at most one of prepare, start, stop and timer is under way; a dead task stays dead unless `revive`;
+// every exit of a started task leads to exactly one of dead, backoff; `api` is what the servers see and changes only
+// together with an event of the history.
+import { assertNever } from "../core/assert.ts";
+import { formatDuration } from "../core/duration.ts";
+import type { RestartPolicy, TaskEvent, TaskState } from "../core/types.ts";
+import type { ExitResult } from "../drivers/driver.ts";
+import * as events from "./task_events.ts";
+import type { Draft } from "./task_events.ts";
+
+/**
+ * waiting: for its turn in the group · preparing: directory, artifacts, templates · starting: the driver is asked ·
+ * running · delaying: runs on for shutdown_delay, then is stopped · stopping: told to end · backoff: ended, will be
+ * started again · dead.
+ */
+export type Phase =
+  | "waiting"
+  | "preparing"
+  | "starting"
+  | "running"
+  | "delaying"
+  | "stopping"
+  | "backoff"
+  | "dead";
+
+/** What of the job file decides about restarts and stops; fixed for one version of the job. */
+export interface TaskRules {
+  policy: RestartPolicy;
+  /** Services and sidecars: an exit with 0 is a reason to start again. */
+  restartOnSuccess: boolean;
+  killTimeoutNs: number;
+  shutdownDelayNs: number;
+}
+
+/** Why a stop is under way. */
+type Intent =
+  | { kind: "kill"; failed: boolean }
+  | { kind: "restart"; reason: string; countsAsFailure: boolean };
+
+/** Plain JSON: stored as it is and read back after the agent's restart. */
+export interface TaskMachine {
+  phase: Phase;
+  api: TaskState;
+  rules: TaskRules;
+  intent: Intent | null;
+  /** Directory, artifacts and templates are done: a restart does not do them again. */
+  prepared: boolean;
+  /** Restarts that the policy counted in its current interval. */
+  attempts: number;
+  windowStartMs: number;
+  /** When the backoff is over, ms since 1970; 0 without one. */
+  resumeAtMs: number;
+}
+
+export type TaskInput =
+  /** Its turn in the group has come. */
+  | { t: "open" }
+  | { t: "prepared" }
+  | { t: "prepareFailed"; draft: Draft; recoverable: boolean }
+  | { t: "started" }
+  | { t: "startFailed"; message: string; recoverable: boolean }
+  | { t: "exited"; result: ExitResult }
+  | { t: "timer" }
+  | { t: "kill"; draft: Draft | null; failed: boolean; noShutdownDelay: boolean }
+  | { t: "restart"; reason: string; countsAsFailure: boolean }
+  | { t: "stopFailed"; message: string }
+  /** A line for the history that changes nothing else. */
+  | { t: "note"; draft: Draft }
+  /** Another version of the job with the same task. */
+  | { t: "rules"; rules: TaskRules }
+  /** After the agent's restart: the task still runs, or its exit is still known. */
+  | { t: "recovered" }
+  /** After the agent's restart: nothing is known of it (the device was restarted). */
+  | { t: "lost" }
+  /** Runs again from the start although it was dead. */
+  | { t: "revive" };
+
+export type TaskEffect =
+  | { e: "prepare" }
+  | { e: "abortPrepare" }
+  | { e: "start" }
+  | { e: "stop"; timeoutNs: number }
+  /** Comes back as `timer`. One at a time. */
+  | { e: "timer"; delayNs: number }
+  | { e: "cancelTimer" }
+  /** The driver may forget the last run. */
+  | { e: "destroy" };
+
+/** Time and chance, drawn by the caller for this step. */
+export interface StepContext {
+  nowMs: number;
+  /** Uniform in [0, 1): jitter of a restart delay. */
+  random: number;
+}
+
+export interface TaskStep {
+  state: TaskMachine;
+  effects: TaskEffect[];
+}
+
+/** A task that was received and waits for its turn. */
+export function createTask(rules: TaskRules, nowMs: number): TaskMachine {
+  return {
+    phase: "waiting",
+    api: {
+      State: "pending",
+      Failed: false,
+      Restarts: 0,
+      LastRestart: null,
+      StartedAt: null,
+      FinishedAt: null,
+      Paused: "",
+      Events: [events.at(events.received(), nowMs)],
+    },
+    rules,
+    intent: null,
+    prepared: false,
+    attempts: 0,
+    windowStartMs: nowMs,
+    resumeAtMs: 0,
+  };
+}
+
+export function step(state: TaskMachine, input: TaskInput, context: StepContext): TaskStep {
+  switch (input.t) {
+    case "open":
+      if (state.phase !== "waiting") return same(state);
+      return to(log(state, events.taskSetup("Building Task Directory"), context), "preparing", [{
+        e: "prepare",
+      }]);
+    case "prepared":
+      if (state.phase !== "preparing") return same(state);
+      return to({ ...state, prepared: true }, "starting", [{ e: "start" }]);
+    case "prepareFailed":
+      if (state.phase !== "preparing") return same(state);
+      return ended(
+        log(state, input.draft, context),
+        { success: false, recoverable: input.recoverable },
+        context,
+      );
+    case "started":
+      return onStarted(state, context);
+    case "startFailed":
+      return onStartFailed(state, input, context);
+    case "exited":
+      return onExited(state, input.result, context);
+    case "timer":
+      return onTimer(state, context);
+    case "kill":
+      return onKill(state, input, context);
+    case "restart":
+      return onRestart(state, input, context);
+    case "stopFailed":
+      // The exit is still waited for: a task that runs is never called dead.
+      return { state: log(state, events.driverFailure(input.message), context), effects: [] };
+    case "note":
+      return { state: log(state, input.draft, context), effects: [] };
+    case "rules":
+      return { state: { ...state, rules: input.rules }, effects: [] };
+    case "recovered":
+      return onRecovered(state, context);
+    case "lost":
+      return onLost(state, context);
+    case "revive":
+      if (state.phase !== "dead") return same(state);
+      return same({
+        ...state,
+        phase: "waiting",
+        intent: null,
+        api: { ...state.api, State: "pending", Failed: false, FinishedAt: null },
+      });
+    default:
+      return assertNever(input, "task input");
+  }
+}
+
+// --- What happened ---------------------------------------------------------------------------------------------
+
+function onStarted(state: TaskMachine, context: StepContext): TaskStep {
+  if (state.phase !== "starting") return same(state);
+  const running = log(state, events.started(), context);
+  const next: TaskMachine = {
+    ...running,
+    phase: "running",
+    api: { ...running.api, State: "running", StartedAt: timestamp(context.nowMs) },
+  };
+  // Killed or restarted while the driver was still starting it.
+  if (next.intent === null) return same(next);
+  const stopping = next.intent.kind === "kill" ? logKilling(next, context) : next;
+  return to(stopping, "stopping", [stopEffect(next)]);
+}
+
+function onStartFailed(
+  state: TaskMachine,
+  input: { message: string; recoverable: boolean },
+  context: StepContext,
+): TaskStep {
+  if (state.phase !== "starting") return same(state);
+  const logged = log(state, events.driverFailure(input.message), context);
+  if (logged.intent?.kind === "kill") return die(logged, logged.intent.failed, events.killed(), context);
+  return ended({ ...logged, intent: null }, { success: false, recoverable: input.recoverable }, context);
+}
+
+function onExited(state: TaskMachine, result: ExitResult, context: StepContext): TaskStep {
+  if (state.phase !== "running" && state.phase !== "delaying" && state.phase !== "stopping") {
+    return same(state);
+  }
+  const cleanup: TaskEffect[] = state.phase === "delaying"
+    ? [{ e: "cancelTimer" }, { e: "destroy" }]
+    : [{ e: "destroy" }];
+  const logged = log(state, events.terminated(result), context);
+  const { intent } = logged;
+  const next = { ...logged, intent: null };
+  if (intent?.kind === "kill") return prepend(cleanup, die(next, intent.failed, events.killed(), context));
+  if (intent?.kind === "restart") {
+    const signaled = log(next, events.restartSignaled(intent.reason), context);
+    return prepend(
+      cleanup,
+      intent.countsAsFailure
+        ? ended(signaled, { success: false, recoverable: true }, context)
+        : backoff(signaled, { delayNs: 0, reason: "" }, context),
+    );
+  }
+  const success = result.exitCode === 0 && result.signal === 0 && result.error === undefined;
+  return prepend(cleanup, ended(next, { success, recoverable: true }, context));
+}
+
+function onTimer(state: TaskMachine, context: StepContext): TaskStep {
+  if (state.phase === "backoff") return resume(state);
+  if (state.phase === "delaying") return to(logKilling(state, context), "stopping", [stopEffect(state)]);
+  return same(state);
+}
+
+function onKill(
+  state: TaskMachine,
+  input: { draft: Draft | null; failed: boolean; noShutdownDelay: boolean },
+  context: StepContext,
+): TaskStep {
+  const intent: Intent = { kind: "kill", failed: input.failed };
+  const note = (from: TaskMachine) => input.draft ? log(from, input.draft, context) : from;
+  switch (state.phase) {
+    case "dead":
+      return same(state);
+    case "waiting":
+      return die(note(state), input.failed, events.killed(), context);
+    case "preparing":
+      return prepend([{ e: "abortPrepare" }], die(note(state), input.failed, events.killed(), context));
+    case "backoff":
+      return prepend([{ e: "cancelTimer" }], die(note(state), input.failed, events.killed(), context));
+    case "starting":
+      return same({ ...note(state), intent });
+    case "running": {
+      const noted = { ...note(state), intent };
+      if (state.rules.shutdownDelayNs > 0 && !input.noShutdownDelay) {
+        const waiting = log(noted, events.waitingForShutdownDelay(state.rules.shutdownDelayNs), context);
+        return to(waiting, "delaying", [{ e: "timer", delayNs: state.rules.shutdownDelayNs }]);
+      }
+      return to(logKilling(noted, context), "stopping", [stopEffect(state)]);
+    }
+    case "delaying":
+      if (!input.noShutdownDelay) return same(state);
+      return to(logKilling({ ...state, intent }, context), "stopping", [
+        { e: "cancelTimer" },
+        stopEffect(state),
+      ]);
+    case "stopping":
+      if (state.intent?.kind === "kill") return same(state);
+      return same({ ...logKilling(note(state), context), intent });
+    default:
+      return assertNever(state.phase, "phase");
+  }
+}
+
+function onRestart(
+  state: TaskMachine,
+  input: { reason: string; countsAsFailure: boolean },
+  context: StepContext,
+): TaskStep {
+  const intent: Intent = { kind: "restart", reason: input.reason, countsAsFailure: input.countsAsFailure };
+  if (state.phase === "running") return to({ ...state, intent }, "stopping", [stopEffect(state)]);
+  if (state.phase === "starting" && state.intent === null) return same({ ...state, intent });
+  if (state.phase === "backoff") {
+    const signaled = log(state, events.restartSignaled(input.reason), context);
+    return prepend([{ e: "cancelTimer" }], resume(signaled));
+  }
+  return same(state);
+}
+
+function onRecovered(state: TaskMachine, context: StepContext): TaskStep {
+  switch (state.phase) {
+    case "starting":
+      return onStarted(state, context);
+    case "delaying":
+      return to(logKilling(state, context), "stopping", [stopEffect(state)]);
+    case "stopping":
+      return { state, effects: [stopEffect(state)] };
+    case "preparing":
+      return { state, effects: [{ e: "prepare" }] };
+    case "backoff":
+      return {
+        state,
+        effects: [{ e: "timer", delayNs: Math.max(0, state.resumeAtMs - context.nowMs) * 1e6 }],
+      };
+    case "waiting":
+    case "running":
+    case "dead":
+      return same(state);
+    default:
+      return assertNever(state.phase, "phase");
+  }
+}
+
+function onLost(state: TaskMachine, context: StepContext): TaskStep {
+  if (state.phase === "starting" && state.intent?.kind !== "kill") {
+    return { state: { ...state, intent: null }, effects: [{ e: "start" }] };
+  }
+  const gone = log(
+    state,
+    events.terminated({
+      exitCode: -1,
+      signal: 0,
+      oomKilled: false,
+      error: "the task was gone after a restart of the device",
+    }),
+    context,
+  );
+  if (state.intent?.kind === "kill") {
+    return die({ ...gone, intent: null }, state.intent.failed, events.killed(), context);
+  }
+  // Not the task's fault: it does not count against its restart policy.
+  return backoff({ ...gone, intent: null }, { delayNs: 0, reason: "Device was restarted" }, context);
+}
+
+// --- Decisions -------------------------------------------------------------------------------------------------
+
+/** The task is not running any more: again under the policy, or dead. */
+function ended(
+  state: TaskMachine,
+  outcome: { success: boolean; recoverable: boolean },
+  context: StepContext,
+): TaskStep {
+  const { policy, restartOnSuccess } = state.rules;
+  if (outcome.success && !restartOnSuccess) return die(state, false, null, context);
+  if (!outcome.recoverable) {
+    return die(state, true, events.notRestarting(events.REASON_UNRECOVERABLE), context);
+  }
+  if (policy.Attempts === 0 && policy.Mode === "fail") {
+    return die(state, true, events.notRestarting(events.REASON_NO_RESTARTS), context);
+  }
+  const intervalMs = policy.Interval / 1e6;
+  const expired = context.nowMs - state.windowStartMs > intervalMs;
+  const windowStartMs = expired ? context.nowMs : state.windowStartMs;
+  const attempts = (expired ? 0 : state.attempts) + 1;
+  const counted = { ...state, attempts, windowStartMs };
+  if (attempts <= policy.Attempts) {
+    // Up to a quarter more: many tasks that fail together do not come back together.
+    const delayNs = Math.round(policy.Delay * (1 + context.random * 0.25));
+    return backoff(counted, { delayNs, reason: events.REASON_WITHIN_POLICY }, context);
+  }
+  if (policy.Mode === "delay") {
+    const delayNs = Math.max(0, windowStartMs + intervalMs - context.nowMs) * 1e6;
+    return backoff(counted, { delayNs, reason: events.REASON_DELAY }, context);
+  }
+  const reason = `Exceeded allowed attempts ${policy.Attempts} in interval ` +
+    `${formatDuration(policy.Interval)} and mode is "fail"`;
+  return die(counted, true, events.notRestarting(reason), context);
+}
+
+function backoff(
+  state: TaskMachine,
+  restart: { delayNs: number; reason: string },
+  context: StepContext,
+): TaskStep {
+  const logged = log(state, events.restarting(restart.delayNs, restart.reason), context);
+  const next: TaskMachine = {
+    ...logged,
+    resumeAtMs: context.nowMs + restart.delayNs / 1e6,
+    api: {
+      ...logged.api,
+      State: "pending",
+      Restarts: logged.api.Restarts + 1,
+      LastRestart: timestamp(context.nowMs),
+    },
+  };
+  return to(next, "backoff", [{ e: "timer", delayNs: restart.delayNs }]);
+}
+
+function resume(state: TaskMachine): TaskStep {
+  const next = { ...state, resumeAtMs: 0 };
+  return state.prepared ? to(next, "starting", [{ e: "start" }]) : to(next, "preparing", [{ e: "prepare" }]);
+}
+
+function die(state: TaskMachine, failed: boolean, draft: Draft | null, context: StepContext): TaskStep {
+  const logged = draft ? log(state, draft, context) : state;
+  return to(
+    {
+      ...logged,
+      intent: null,
+      resumeAtMs: 0,
+      api: {
+        ...logged.api,
+        State: "dead",
+        Failed: failed,
+        FinishedAt: timestamp(context.nowMs),
+      },
+    },
+    "dead",
+    [],
+  );
+}
+
+// --- Small helpers ---------------------------------------------------------------------------------------------
+
+const same = (state: TaskMachine): TaskStep => ({ state, effects: [] });
+const to = (state: TaskMachine, phase: Phase, effects: TaskEffect[]): TaskStep => ({
+  state: { ...state, phase },
+  effects,
+});
+const prepend = (first: TaskEffect[], next: TaskStep): TaskStep => ({
+  state: next.state,
+  effects: [...first, ...next.effects],
+});
+const stopEffect = (state: TaskMachine): TaskEffect => ({ e: "stop", timeoutNs: state.rules.killTimeoutNs });
+const logKilling = (state: TaskMachine, context: StepContext): TaskMachine =>
+  log(state, events.killing(state.rules.killTimeoutNs), context);
+const timestamp = (nowMs: number): string => new Date(nowMs).toISOString();
+
+function log(state: TaskMachine, draft: Draft, context: StepContext): TaskMachine {
+  const event = events.at(draft, context.nowMs);
+  const history: TaskEvent[] = [...state.api.Events, event].slice(-events.EVENTS_MAX);
+  return { ...state, api: { ...state.api, Events: history } };
+}

@@ -1,0 +1,70 @@
+// What is put into a task's directory before it starts, in Nomad's order: the dispatch payload, artifacts, templates.
+// Loaded only for tasks that have one of them; artifact and template code again only when needed.
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname, join, relative } from "node:path";
+import { errorText } from "../core/errors.ts";
+import type { Job, Node, Task } from "../core/types.ts";
+import type { AllocDirs, TaskDirs } from "./alloc_dir.ts";
+import type { TaskEnv } from "./env.ts";
+import * as events from "./task_events.ts";
+import type { Draft } from "./task_events.ts";
+import { PrepareError } from "./task_runner.ts";
+
+export interface FilesInput {
+  task: Task;
+  job: Job;
+  dirs: TaskDirs;
+  allocDirs: AllocDirs;
+  env: TaskEnv;
+  node: Node;
+  note(draft: Draft): void;
+  signal: AbortSignal;
+  disableFileSandbox: boolean;
+}
+
+/** Writes all files; returns the variables that templates with `env = true` made. */
+export async function prepareFiles(input: FilesInput): Promise<Record<string, string>> {
+  const { task } = input;
+  if (task.DispatchPayload) await writePayload(input, task.DispatchPayload.File);
+  if (task.Artifacts?.length) {
+    const { fetchArtifact } = await import("./artifact.ts");
+    input.note(events.downloadingArtifacts());
+    for (const artifact of task.Artifacts) {
+      await fetchArtifact({ artifact: input.env.deep(artifact), ...input }).catch((error) => {
+        throw new PrepareError(
+          events.artifactFailed(
+            `failed to download artifact ${JSON.stringify(artifact.GetterSource)}: ${errorText(error)}`,
+          ),
+          true,
+          { cause: error },
+        );
+      });
+    }
+  }
+  if (!task.Templates?.length) return {};
+  const { renderTemplates } = await import("./template_files.ts");
+  return await renderTemplates(input).catch((error) => {
+    throw new PrepareError(events.hookFailed(`template: ${errorText(error)}`), false, { cause: error });
+  });
+}
+
+async function writePayload(input: FilesInput, file: string): Promise<void> {
+  try {
+    const path = insideTask(input.dirs.local, file);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, Buffer.from(input.job.Payload ?? "", "base64"));
+  } catch (error) {
+    throw new PrepareError(events.setupFailure(`dispatch_payload: ${errorText(error)}`), false, {
+      cause: error,
+    });
+  }
+}
+
+/** Joins a path a job names to its root. Throws when it leads out of it. */
+export function insideTask(root: string, path: string): string {
+  const joined = join(root, path);
+  if (relative(root, joined).startsWith("..")) {
+    throw new Error(`path ${JSON.stringify(path)} leads out of the task's directory; keep it below it`);
+  }
+  return joined;
+}
