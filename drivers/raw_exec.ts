@@ -295,12 +295,13 @@ export class RawExecDriver implements Driver {
     const task = this.#attach(handle);
     if (task === null) return Promise.reject(lost("wait", handle));
     if (task.exit) return Promise.resolve(task.exit);
-    return new Promise((resolve, reject) => {
+    const waiting = new Promise<ExitResult>((resolve, reject) => {
       const abort = () => reject(new DriverError("wait", `No longer waiting for ${handle.id}`, true));
       if (signal.aborted) return abort();
       signal.addEventListener("abort", abort, { once: true });
       task.ended.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
     });
+    return held(waiting);
   }
 
   async stop(handle: TaskHandle, options: { killSignal: string; timeoutMs: number }): Promise<void> {
@@ -316,7 +317,7 @@ export class RawExecDriver implements Driver {
       await until(emptied, () => deadline - performance.now(), task.ended);
     }
     await this.#killAll(state);
-    if (task !== null) await task.ended;
+    if (task !== null) await held(task.ended);
   }
 
   /** SIGKILL until nothing of the tree is left. */
@@ -530,6 +531,12 @@ async function until(done: () => boolean, leftMs: () => number, hint?: Promise<u
     clearTimeout(timer);
     if (first === "hint") hinted = undefined;
   }
+}
+
+/** Tasks alone keep no agent alive, but somebody who waits for one does. */
+function held<T>(promise: Promise<T>): Promise<T> {
+  const timer = setInterval(() => undefined, 3_600_000);
+  return promise.finally(() => clearInterval(timer));
 }
 
 async function withDeadline(promise: Promise<unknown>, timeoutMs: number): Promise<void> {

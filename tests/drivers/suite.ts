@@ -1,0 +1,312 @@
+// The one suite of all drivers: what the client relies on, in the terms of drivers/driver.ts. A subject says how its
+// driver is told to run, exit, print … ; drivers with real processes get the tests of signals, trees and exec too.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import type { Driver, TaskHandle } from "../../drivers/driver.ts";
+import { createDrivers, type PluginConfig } from "../../drivers/registry.ts";
+import { eventually, makePlace, type Place, sleep, startElsewhere, wait } from "./fixture.ts";
+
+export interface Subject {
+  /** Name of the driver. */
+  name: string;
+  plugins: () => PluginConfig;
+  setUp?: () => Promise<void>;
+  tearDown?: () => Promise<void>;
+  config: {
+    runsFor(seconds: number): Record<string, unknown>;
+    exits(code: number): Record<string, unknown>;
+    diesBy(signal: number): Record<string, unknown>;
+    prints(stdout: string, stderr: string): Record<string, unknown>;
+    /** Writes "tick\n" `count` times, one every 20 ms. */
+    ticks(count: number): Record<string, unknown>;
+    /** Does not end by its kill signal. */
+    stubborn(): Record<string, unknown>;
+    /** Cannot be started. */
+    fails(): Record<string, unknown>;
+    /** A misspelt key, and the right one. */
+    misspelt: { config: Record<string, unknown>; meant: string };
+    wrongType: Record<string, unknown>;
+    /** Runs a shell script; null where there are no processes. */
+    script: ((text: string) => Record<string, unknown>) | null;
+  };
+}
+
+export function driverSuite(subject: Subject): void {
+  const { name, config } = subject;
+  const it = (what: string, run: (driver: Driver, place: Place) => Promise<void>) => {
+    test(`${name} ${what}`, async () => {
+      const place = makePlace();
+      const driver = createDrivers(subject.plugins()).get(name)!;
+      try {
+        await run(driver, place);
+      } finally {
+        place.remove();
+      }
+    });
+  };
+  before(async () => await subject.setUp?.());
+  after(async () => await subject.tearDown?.());
+
+  it("is detected, healthy and says so in its attributes", async (driver) => {
+    const found = await driver.fingerprint();
+    assert.deepEqual([found.detected, found.healthy, found.description], [true, true, "Healthy"]);
+    assert.equal(found.attributes[`driver.${name}`], "true");
+  });
+
+  it("tells the exit code of a task that ends by itself", async (driver, place) => {
+    for (const code of [0, 3, 143]) {
+      const handle = await driver.start(place.spec(config.exits(code)), () => undefined);
+      assert.deepEqual(await wait(driver, handle), { exitCode: code, signal: 0, oomKilled: false });
+      // Any number of times, also after the end.
+      assert.equal((await wait(driver, handle)).exitCode, code);
+      await driver.destroy(handle);
+    }
+  });
+
+  it("tells the signal of a task that died by one", async (driver, place) => {
+    for (const signal of [9, 11]) {
+      const handle = await driver.start(place.spec(config.diesBy(signal)), () => undefined);
+      assert.deepEqual(await wait(driver, handle), { exitCode: 128 + signal, signal, oomKilled: false });
+      await driver.destroy(handle);
+    }
+  });
+
+  it("writes output to <task>.<stream>.0", async (driver, place) => {
+    const handle = await driver.start(
+      place.spec(config.prints("to stdout\n", "to stderr\n")),
+      () => undefined,
+    );
+    await wait(driver, handle);
+    assert.equal(place.log("stdout"), "to stdout\n");
+    assert.equal(place.log("stderr"), "to stderr\n");
+    await driver.destroy(handle);
+    assert.equal(place.log("stdout"), "to stdout\n", "destroy leaves the logs");
+  });
+
+  it("goes on with the logs of an earlier start", async (driver, place) => {
+    for (const text of ["first\n", "second\n"]) {
+      const handle = await driver.start(place.spec(config.prints(text, "")), () => undefined);
+      await wait(driver, handle);
+      await driver.destroy(handle);
+    }
+    assert.equal(place.log("stdout"), "first\nsecond\n");
+  });
+
+  it("stops by the kill signal before the timeout", async (driver, place) => {
+    const handle = await driver.start(place.spec(config.runsFor(3600)), () => undefined);
+    const begun = performance.now();
+    await driver.stop(handle, { killSignal: "SIGTERM", timeoutMs: 60_000 });
+    assert.ok(performance.now() - begun < 30_000, "long before the timeout");
+    assert.deepEqual(await wait(driver, handle), { exitCode: 143, signal: 15, oomKilled: false });
+    await driver.destroy(handle);
+  });
+
+  it("kills what does not obey when the timeout is over", async (driver, place) => {
+    const handle = await driver.start(place.spec(config.stubborn()), () => undefined);
+    await sleep(300);
+    const begun = performance.now();
+    await driver.stop(handle, { killSignal: "SIGTERM", timeoutMs: 1000 });
+    assert.ok(performance.now() - begun >= 950, "not before the timeout");
+    assert.deepEqual(await wait(driver, handle), { exitCode: 137, signal: 9, oomKilled: false });
+    await driver.destroy(handle);
+  });
+
+  it("rejects a wait that is aborted and keeps the task", async (driver, place) => {
+    const handle = await driver.start(place.spec(config.runsFor(3600)), () => undefined);
+    const abort = new AbortController();
+    const waiting = driver.wait(handle, abort.signal);
+    abort.abort();
+    await assert.rejects(waiting, { name: "DriverError" });
+    assert.ok((await driver.usage(handle)).timestampMs > 0);
+    await driver.stop(handle, { killSignal: "SIGKILL", timeoutMs: 5000 });
+    await driver.destroy(handle);
+  });
+
+  it("refuses a wrong config with the key and what was meant", async (driver, place) => {
+    const errors = driver.validate(config.misspelt.config);
+    assert.ok(
+      errors.some((error) => error.includes(`did you mean "${config.misspelt.meant}"?`)),
+      errors.join("\n"),
+    );
+    assert.equal(driver.validate(config.wrongType).length, 1);
+    assert.deepEqual(driver.validate(config.runsFor(1)), []);
+    await assert.rejects(driver.start(place.spec(config.wrongType), () => undefined), {
+      name: "DriverError",
+    });
+  });
+
+  it("rejects a start that cannot be", async (driver, place) => {
+    await assert.rejects(driver.start(place.spec(config.fails()), () => undefined), { name: "DriverError" });
+  });
+
+  it("refuses signals that do not exist", async (driver, place) => {
+    const handle = await driver.start(place.spec(config.runsFor(3600)), () => undefined);
+    await assert.rejects(driver.signal(handle, "SIGNOPE"), { name: "DriverError" });
+    await driver.stop(handle, { killSignal: "SIGKILL", timeoutMs: 5000 });
+    await driver.destroy(handle);
+  });
+
+  test(`${name} recovers a running task after kill -9 of its parent, output and exit code included`, async () => {
+    const place = makePlace({ fileSizeMaxBytes: 64, filesMax: 100 });
+    const spec = place.spec(config.ticks(100));
+    const elsewhere = await startElsewhere(name, subject.plugins(), spec);
+    await eventually("some output", () => place.log("stdout").length > 20);
+    await elsewhere.kill();
+    await sleep(300);
+    const driver = createDrivers(subject.plugins()).get(name)!;
+    assert.equal(await driver.recover(elsewhere.handle), true);
+    assert.deepEqual(await wait(driver, elsewhere.handle), { exitCode: 0, signal: 0, oomKilled: false });
+    assert.equal(place.log("stdout"), "tick\n".repeat(100));
+    const sizes = place.logBytes("stdout").map((bytes) => bytes.length);
+    assert.deepEqual(new Set(sizes.slice(0, -1)), new Set([64]), "every file but the last is exactly full");
+    await driver.destroy(elsewhere.handle);
+    place.remove();
+  });
+
+  test(`${name} knows the exit code of a task that ended while nobody was there`, async () => {
+    const place = makePlace();
+    const elsewhere = await startElsewhere(name, subject.plugins(), place.spec(config.ticks(25)));
+    await elsewhere.kill();
+    await sleep(1500);
+    const driver = createDrivers(subject.plugins()).get(name)!;
+    assert.equal(await driver.recover(elsewhere.handle), true);
+    assert.deepEqual(await wait(driver, elsewhere.handle), { exitCode: 0, signal: 0, oomKilled: false });
+    assert.equal(place.log("stdout"), "tick\n".repeat(25));
+    await driver.destroy(elsewhere.handle);
+    place.remove();
+  });
+
+  if (config.script !== null) processTests(it, config.script);
+}
+
+/** For drivers that run real processes. */
+function processTests(
+  it: (what: string, run: (driver: Driver, place: Place) => Promise<void>) => void,
+  script: (text: string) => Record<string, unknown>,
+): void {
+  const begin = async (driver: Driver, place: Place, text: string): Promise<TaskHandle> => {
+    const handle = await driver.start(place.spec(script(text)), () => undefined);
+    await eventually("the script begins", () => place.log("stdout").includes("ready"));
+    return handle;
+  };
+  const end = async (driver: Driver, handle: TaskHandle) => {
+    await driver.stop(handle, { killSignal: "SIGKILL", timeoutMs: 1000 });
+    await driver.destroy(handle);
+  };
+
+  it("passes signals to the task", async (driver, place) => {
+    const handle = await begin(
+      driver,
+      place,
+      "trap 'echo got hup' HUP; trap 'echo got int; exit 7' INT; echo ready; while :; do sleep 0.05; done",
+    );
+    await driver.signal(handle, "SIGHUP");
+    await eventually("the signal arrives", () => place.log("stdout").includes("got hup"));
+    await driver.stop(handle, { killSignal: "SIGINT", timeoutMs: 20_000 });
+    assert.deepEqual(await wait(driver, handle), { exitCode: 7, signal: 0, oomKilled: false });
+    assert.equal(place.log("stdout"), "ready\ngot hup\ngot int\n");
+    await assert.rejects(driver.signal(handle, "SIGHUP"), { name: "DriverError" });
+    await driver.destroy(handle);
+  });
+
+  it("gives the task its environment and directory", async (driver, place) => {
+    const handle = await begin(driver, place, 'echo "$GREETING"; pwd; echo ready');
+    await wait(driver, handle);
+    assert.ok(place.log("stdout").startsWith('it\'s "here"\n'), place.log("stdout"));
+    await driver.destroy(handle);
+  });
+
+  it("measures memory, CPU and processes", async (driver, place) => {
+    const handle = await begin(driver, place, "echo ready; while :; do :; done");
+    const usage = await eventually("CPU time is counted", async () => {
+      const now = await driver.usage(handle);
+      return now.cpuUserNs + now.cpuSystemNs > 50e6 ? now : null;
+    });
+    assert.ok(usage.memoryRssBytes > 50_000, `rss ${usage.memoryRssBytes}`);
+    assert.ok(usage.pids.length >= 1);
+    await end(driver, handle);
+  });
+
+  it("runs commands in the task's context with pipes", async (driver, place) => {
+    const handle = await begin(driver, place, "echo ready; while :; do sleep 0.1; done");
+    const session = await driver.exec(handle, {
+      command: ["/bin/sh", "-c", 'read line; echo "out $line $GREETING"; echo err >&2; exit 5'],
+      tty: false,
+      env: place.spec({}).env,
+    });
+    const output = Promise.all([new Response(session.stdout).text(), new Response(session.stderr).text()]);
+    const input = session.stdin.getWriter();
+    await input.write(new TextEncoder().encode("hello\n"));
+    await input.close();
+    assert.deepEqual(await output, ['out hello it\'s "here"\n', "err\n"]);
+    assert.equal(await session.exitCode, 5);
+    await end(driver, handle);
+  });
+
+  it("runs commands on a terminal that can be resized", async (driver, place) => {
+    const handle = await begin(driver, place, "echo ready; while :; do sleep 0.1; done");
+    const session = await driver.exec(handle, {
+      command: ["/bin/sh", "-c", "read line; stty size; tty >/dev/null && exit 6"],
+      tty: true,
+      env: place.spec({}).env,
+    });
+    const output = new Response(session.stdout).text();
+    await sleep(300);
+    await session.resize(101, 31);
+    const input = session.stdin.getWriter();
+    await input.write(new TextEncoder().encode("\n"));
+    assert.match(await output, /31 101/);
+    assert.equal(await session.exitCode, 6);
+    await end(driver, handle);
+  });
+
+  it("kills an exec session", async (driver, place) => {
+    const handle = await begin(driver, place, "echo ready; while :; do sleep 0.1; done");
+    const session = await driver.exec(handle, {
+      command: ["/bin/sh", "-c", "echo on; sleep 3600"],
+      tty: false,
+      env: place.spec({}).env,
+    });
+    const reader = session.stdout.getReader();
+    assert.equal(new TextDecoder().decode((await reader.read()).value), "on\n");
+    await session.kill();
+    assert.notEqual(await session.exitCode, 0);
+    await end(driver, handle);
+  });
+
+  it("loses and doubles no byte of a loud task over many files", async (driver) => {
+    const place = makePlace({ fileSizeMaxBytes: 100_000, filesMax: 1000 });
+    const count = 60_000;
+    const text =
+      `i=0; while [ $i -lt ${count} ]; do echo "line $i of the loud task"; i=$((i+1)); done; echo end >&2`;
+    const handle = await driver.start(place.spec(script(text)), () => undefined);
+    assert.equal((await wait(driver, handle)).exitCode, 0);
+    const lines = place.log("stdout").split("\n");
+    assert.equal(lines.length, count + 1);
+    for (let i = 0; i < count; i++) assert.equal(lines[i], `line ${i} of the loud task`);
+    const sizes = place.logBytes("stdout").map((bytes) => bytes.length);
+    assert.ok(sizes.length > 10);
+    assert.deepEqual(new Set(sizes.slice(0, -1)), new Set([100_000]));
+    assert.equal(place.log("stderr"), "end\n");
+    await driver.destroy(handle);
+    place.remove();
+  });
+
+  it("keeps only the newest files", async (driver) => {
+    const place = makePlace({ fileSizeMaxBytes: 1000, filesMax: 3 });
+    const text = "i=0; while [ $i -lt 1000 ]; do echo 123456789; i=$((i+1)); done";
+    const handle = await driver.start(place.spec(script(text)), () => undefined);
+    await wait(driver, handle);
+    assert.deepEqual(place.logBytes("stdout").map((bytes) => bytes.length), [1000, 1000, 1000]);
+    await driver.destroy(handle);
+    place.remove();
+  });
+
+  it("throws output away when logging is disabled", async (driver, place) => {
+    const spec = place.spec(script("echo nobody reads this; exit 4"));
+    const handle = await driver.start({ ...spec, logs: { ...spec.logs, disabled: true } }, () => undefined);
+    assert.equal((await wait(driver, handle)).exitCode, 4);
+    assert.equal(place.log("stdout"), "");
+    await driver.destroy(handle);
+  });
+}
