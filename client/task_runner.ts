@@ -181,7 +181,11 @@ export class TaskRunner {
         throw new DriverError("start", `failed to parse config: ${invalid.join("; ")}`, false);
       }
       // Stored before the start: whoever finds a running task without a handle can look for this id.
-      this.handle = { driver: driver.name, id: spec.id, state: {} };
+      this.handle = {
+        driver: driver.name,
+        id: spec.id,
+        state: { starting: true, logsDir: spec.logs.dir, taskDir: spec.taskDir },
+      };
       this.options.changed(this);
       const handle = await driver.start(spec, (message) => this.note(events.driverMessage(message)));
       if (run !== this.#run) return;
@@ -243,7 +247,10 @@ export class TaskRunner {
     const { driver, logger } = this.options;
     if (!driver) return false;
     try {
-      return await driver.recover(handle);
+      const found = await driver.recover(handle);
+      // It may have completed the handle of a start that the agent did not live to see.
+      if (found) this.options.changed(this);
+      return found;
     } catch (error) {
       logger.warn("task could not be recovered", { task: handle.id, error: errorText(error) });
       return false;
