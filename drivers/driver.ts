@@ -136,7 +136,11 @@ export interface Driver {
   validate(config: Record<string, unknown>): string[];
   /** `onEvent` brings progress that belongs into the task's history ("Downloading image"). */
   start(spec: TaskSpec, onEvent: (message: string) => void): Promise<TaskHandle>;
-  /** True when the task of this handle runs, or ended and its exit is still known: `wait` then works on it. */
+  /**
+   * True when the task of this handle runs, or ended and its exit is still known: `wait` then works on it. A handle
+   * stored before `start` returned has only the state `{ starting: true, logsDir, taskDir }` (of the TaskSpec): the
+   * agent died in between. A driver that finds the task by its id fills in `handle.state` and says true.
+   */
   recover(handle: TaskHandle): Promise<boolean>;
   /** Resolves when the task ended; may be called any number of times, before and after. Rejects if aborted. */
   wait(handle: TaskHandle, signal: AbortSignal): Promise<ExitResult>;
