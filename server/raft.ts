@@ -1,0 +1,823 @@
+// Consensus, and nothing else: a state machine of one server's part in Raft, driven by five calls. tick() says that time
+// passed, step() brings a message, propose() a command; ready() hands out what to send, to store and to apply; advance()
+// says what of it is done. It never waits, and knows no clock, socket or disk; random numbers are passed in, so
+// that a whole cluster replays from a seed.
+//
+// Rules held here: one vote a term; nothing that depends on a write leaves before the write is durable; a leader commits
+// by counting only entries of its own term (§5.4.2); a committed entry is never dropped; memberships change one
+// server at a time and only after the leader committed in its term. docs/raft.md lists what differs from the paper.
+import { assert, assertNever } from "../core/assert.ts";
+import type { Random } from "../core/env.ts";
+import { configChangeProblem } from "./raft_config.ts";
+import { RaftLog } from "./raft_log.ts";
+import { Progress } from "./raft_progress.ts";
+import {
+  type Configuration,
+  type Entry,
+  type EntryKind,
+  type HardState,
+  type Message,
+  type MessageBody,
+  type MessageOf,
+  type Persist,
+  quorumOf,
+  type Ready,
+  type Role,
+  type SnapshotMeta,
+  voterIds,
+} from "./raft_types.ts";
+
+export interface RaftOptions {
+  id: string;
+  random: Pick<Random, "int">;
+  /** A follower that hears nothing for this many ticks (up to twice as many, drawn at random) starts an election. */
+  electionTicks: number;
+  heartbeatTicks: number;
+  hard: HardState;
+  /** Newest stored snapshot, and the entries after `floor` (a snapshot's end, or an index that trails it). */
+  snapshot: SnapshotMeta | null;
+  floor: { index: number; term: number; config: { index: number; config: Configuration } };
+  entries: Entry[];
+}
+
+/** Characters of entries in one append message, and in one write to storage. */
+const APPEND_CHARS = 1024 * 1024;
+const PERSIST_CHARS = 16 * 1024 * 1024;
+
+export class Raft {
+  readonly id: string;
+  readonly log: RaftLog;
+  term: number;
+  vote: string;
+  role: Role = "follower";
+  /** "" while unknown. */
+  leaderId = "";
+  /** Newest durable snapshot. */
+  snapshot: SnapshotMeta | null;
+  /** Index of the noop that opened this leader's term. */
+  termStart = 0;
+  /** Server that leadership is being handed to, "" for none. */
+  transferTarget = "";
+  readonly progress = new Map<string, Progress>();
+
+  readonly #random: Pick<Random, "int">;
+  readonly #electionTicks: number;
+  readonly #heartbeatTicks: number;
+  #electionElapsed = 0;
+  #heartbeatElapsed = 0;
+  #timeout = 0;
+  #votes = new Map<string, boolean>();
+  #storable = true;
+
+  /** What storage holds for certain. */
+  #durable: { term: number; vote: string };
+  #inflight:
+    | { term: number; vote: string; last: number; install: SnapshotMeta | null; messages: Message[] }
+    | null = null;
+  #install: SnapshotMeta | null = null;
+  /** Durable, and not in the state machine yet; `#restoreNews`: not handed out yet. */
+  #restore: SnapshotMeta | null = null;
+  #restoreNews = false;
+  /** Messages that go at once, and messages that wait for the next write. */
+  #outbox: Message[] = [];
+  #after: Message[] = [];
+  #reads: { round: number; context: number; index: number }[] = [];
+  #earlyReads: number[] = [];
+  #confirmed: { context: number; index: number }[] = [];
+  #readRound = 0;
+  #blocks: MessageOf<"snapshot">[] = [];
+  #snapshotWanted: number | null = null;
+  #commitNews = false;
+
+  constructor(options: RaftOptions) {
+    this.id = options.id;
+    this.#random = options.random;
+    this.#electionTicks = options.electionTicks;
+    this.#heartbeatTicks = options.heartbeatTicks;
+    this.term = options.hard.term;
+    this.vote = options.hard.vote;
+    this.#durable = { term: this.term, vote: this.vote };
+    this.snapshot = options.snapshot;
+    this.log = new RaftLog(options.floor);
+    for (const entry of options.entries) this.log.append(entry);
+    this.log.stable = this.log.offered = this.log.lastIndex;
+    const snapshotIndex = options.snapshot?.index ?? 0;
+    assert(snapshotIndex >= this.log.floorIndex, "the log starts after the snapshot's end");
+    this.log.commitTo(snapshotIndex);
+    this.log.handed = this.log.applied = this.log.commit;
+    this.log.commitTo(Math.min(Math.max(options.hard.commit, snapshotIndex), this.log.lastIndex));
+    // Nobody else can ever have decided otherwise: what the only member holds is committed.
+    if (this.isSoleMember) this.log.commitTo(this.log.lastIndex);
+    this.#drawTimeout();
+  }
+
+  // ---- what others may ask ----
+
+  get config(): Configuration {
+    return this.log.config.config;
+  }
+
+  get isVoter(): boolean {
+    return this.config.servers.some((s) => s.id === this.id && s.voter);
+  }
+
+  get isSoleMember(): boolean {
+    return this.config.servers.length === 1 && this.isVoter;
+  }
+
+  /** Nothing here depends on time while a server is alone and leads, or belongs to no cluster. */
+  get needsTicks(): boolean {
+    return this.config.servers.length > 0 && !(this.isSoleMember && this.role === "leader");
+  }
+
+  /** A leader knows all that was ever committed only when its own noop is. */
+  get committedInTerm(): boolean {
+    return this.role === "leader" && this.log.commit >= this.termStart;
+  }
+
+  // ---- time ----
+
+  tick(): void {
+    if (this.role === "leader") return this.#tickLeader();
+    this.#electionElapsed++;
+    if (this.#electionElapsed < this.#timeout) return;
+    this.#electionElapsed = 0;
+    this.#drawTimeout();
+    this.leaderId = "";
+    this.campaign();
+  }
+
+  #tickLeader(): void {
+    this.#electionElapsed++;
+    this.#heartbeatElapsed++;
+    if (this.#electionElapsed >= this.#electionTicks) {
+      this.#electionElapsed = 0;
+      this.transferTarget = "";
+      if (!this.#quorumIsActive()) return this.#becomeFollower(this.term, "");
+    }
+    for (const p of this.progress.values()) {
+      if (p.state === "snapshot" && p.snapshot && ++p.ticksSinceBlock > this.#electionTicks) {
+        p.ticksSinceBlock = 0;
+        // When all blocks are there, the last one again: its answer may have been lost.
+        p.blockNext = Math.min(p.blockAcked, p.snapshot.blocks - 1);
+      }
+    }
+    if (this.#heartbeatElapsed >= this.#heartbeatTicks) this.#broadcastHeartbeat();
+  }
+
+  /** CheckQuorum: a leader that a majority cannot hear must not go on believing in itself. */
+  #quorumIsActive(): boolean {
+    const voters = voterIds(this.config);
+    const active = voters.filter((id) => id === this.id || this.progress.get(id)?.recentActive).length;
+    for (const p of this.progress.values()) p.recentActive = false;
+    return active >= quorumOf(voters.length);
+  }
+
+  #drawTimeout(): void {
+    this.#timeout = this.#electionTicks + this.#random.int(this.#electionTicks);
+  }
+
+  // ---- elections ----
+
+  /** Starts an election if this server may lead; the only member of a cluster leads at once. */
+  campaign(options: { force: boolean } = { force: false }): void {
+    if (this.role === "leader" || !this.isVoter || !this.#storable || this.#install || this.#restore) return;
+    if (this.isSoleMember) {
+      // Its term becomes durable together with its first entry; nobody else can learn of it before.
+      this.#becomeCandidate();
+      return this.#becomeLeader();
+    }
+    if (options.force) return this.#startElection(true);
+    this.role = "precandidate";
+    this.leaderId = "";
+    this.#votes = new Map([[this.id, true]]);
+    this.#broadcast((to) => ({
+      type: "prevote",
+      to,
+      from: this.id,
+      term: this.term + 1,
+      lastIndex: this.log.lastIndex,
+      lastTerm: this.log.lastTerm,
+    }));
+    this.#countVotes();
+  }
+
+  #startElection(force: boolean): void {
+    this.#becomeCandidate();
+    const { lastIndex, lastTerm } = this.log;
+    for (const id of voterIds(this.config)) {
+      if (id !== this.id) this.#sendAfter(id, { type: "vote", lastIndex, lastTerm, force });
+    }
+  }
+
+  #becomeCandidate(): void {
+    this.#setTerm(this.term + 1);
+    this.vote = this.id;
+    this.role = "candidate";
+    this.leaderId = "";
+    this.#electionElapsed = 0;
+    this.#votes = new Map();
+    this.#drawTimeout();
+  }
+
+  #setTerm(term: number): void {
+    if (term === this.term) return;
+    assert(term > this.term, `term went back from ${this.term} to ${term}`);
+    this.term = term;
+    this.vote = "";
+    // What was promised to an older term's leader may never become true: entries may be truncated first.
+    this.#after = [];
+  }
+
+  #becomeFollower(term: number, leader: string): void {
+    this.#setTerm(term);
+    this.role = "follower";
+    this.leaderId = leader;
+    this.#electionElapsed = 0;
+    this.#drawTimeout();
+    this.#votes.clear();
+    this.progress.clear();
+    this.transferTarget = "";
+    this.#reads = [];
+    this.#earlyReads = [];
+    this.#snapshotWanted = null;
+  }
+
+  #becomeLeader(): void {
+    this.role = "leader";
+    this.leaderId = this.id;
+    this.#electionElapsed = 0;
+    this.#heartbeatElapsed = 0;
+    this.progress.clear();
+    this.#syncProgress();
+    this.termStart = this.log.lastIndex + 1;
+    this.#appendOwn("noop", "");
+  }
+
+  #countVotes(): void {
+    const voters = voterIds(this.config);
+    const votes = voters.map((id) => this.#votes.get(id));
+    const quorum = quorumOf(voters.length);
+    if (votes.filter((v) => v === true).length >= quorum) {
+      if (this.role === "precandidate") this.#startElection(false);
+      else this.#becomeLeader();
+    } else if (votes.filter((v) => v === false).length >= quorum) {
+      this.#becomeFollower(this.term, "");
+    }
+  }
+
+  /** Followers that hear a leader do not help to depose it. */
+  #leaseHolds(): boolean {
+    return this.leaderId !== "" && this.#electionElapsed < this.#electionTicks;
+  }
+
+  // ---- messages ----
+
+  step(m: Message): void {
+    if (m.to !== this.id) return;
+    if (m.term > this.term && !this.#acceptNewerTerm(m)) return;
+    if (m.term < this.term) return this.#answerOlderTerm(m);
+    switch (m.type) {
+      case "prevote":
+      case "vote":
+        return this.#onVote(m);
+      case "prevote.response":
+      case "vote.response":
+        return this.#onVoteResponse(m);
+      case "append":
+      case "heartbeat":
+      case "snapshot":
+        return this.#onLeaderMessage(m);
+      case "append.response":
+      case "heartbeat.response":
+      case "snapshot.response":
+        return this.#onFollowerMessage(m);
+      case "timeout.now":
+        if (this.role === "follower") this.campaign({ force: true });
+        return;
+      default:
+        assertNever(m, "message");
+    }
+  }
+
+  /** Moves to the newer term where the message proves it; false when the message is to be ignored. */
+  #acceptNewerTerm(m: Message): boolean {
+    switch (m.type) {
+      case "prevote":
+        return !this.#leaseHolds();
+      case "vote":
+        if (!m.force && this.#leaseHolds()) return false;
+        this.#becomeFollower(m.term, "");
+        return true;
+      case "prevote.response":
+        // Granted ones carry the term that we would open.
+        if (!m.granted) this.#becomeFollower(m.term, "");
+        return true;
+      case "append":
+      case "heartbeat":
+      case "snapshot":
+        this.#becomeFollower(m.term, m.from);
+        return true;
+      default:
+        this.#becomeFollower(m.term, "");
+        return true;
+    }
+  }
+
+  /** A leader or candidate that is behind must learn the term, or it would never stop (with PreVote nobody tells it). */
+  #answerOlderTerm(m: Message): void {
+    if (m.type === "append" || m.type === "heartbeat" || m.type === "snapshot") {
+      this.#sendAfter(m.from, { type: "append.response", ok: false, prevIndex: 0, match: 0, hintTerm: 0 });
+    } else if (m.type === "prevote") {
+      this.#sendAfter(m.from, { type: "prevote.response", granted: false });
+    }
+  }
+
+  #onVote(m: MessageOf<"vote"> | MessageOf<"prevote">): void {
+    const pre = m.type === "prevote";
+    const free = this.vote === m.from || (this.vote === "" && this.leaderId === "") ||
+      (pre && m.term > this.term);
+    const granted = free && this.log.isUpToDate(m.lastIndex, m.lastTerm);
+    if (pre) {
+      const answer = { type: "prevote.response", granted } as const;
+      this.#after.push({ ...answer, from: this.id, to: m.from, term: granted ? m.term : this.term });
+      return;
+    }
+    if (granted) {
+      this.vote = m.from;
+      this.#electionElapsed = 0;
+    }
+    this.#sendAfter(m.from, { type: "vote.response", granted });
+  }
+
+  #onVoteResponse(m: MessageOf<"vote.response"> | MessageOf<"prevote.response">): void {
+    if (m.type === "prevote.response") {
+      if (this.role !== "precandidate" || (m.granted && m.term !== this.term + 1)) return;
+    } else if (this.role !== "candidate") {
+      return;
+    }
+    if (!this.#votes.has(m.from)) this.#votes.set(m.from, m.granted);
+    this.#countVotes();
+  }
+
+  // ---- follower ----
+
+  #onLeaderMessage(m: MessageOf<"append"> | MessageOf<"heartbeat"> | MessageOf<"snapshot">): void {
+    assert(this.role !== "leader", `two leaders in term ${this.term}: ${this.id} and ${m.from}`);
+    if (this.role !== "follower" || this.leaderId !== m.from) this.#becomeFollower(m.term, m.from);
+    this.#electionElapsed = 0;
+    if (m.type === "append") this.#onAppend(m);
+    else if (m.type === "snapshot") this.#onSnapshotBlock(m);
+    else {
+      // It never exceeds what this follower acknowledged to this leader, see #broadcastHeartbeat.
+      if (!this.#install) this.log.commitTo(Math.min(m.commit, this.log.lastIndex));
+      this.#sendAfter(m.from, { type: "heartbeat.response", read: m.read });
+    }
+  }
+
+  #onAppend(m: MessageOf<"append">): void {
+    if (this.#install) return; // Its log is about to be replaced; the leader asks again.
+    const log = this.log;
+    // What is committed here is the same at the leader: only what comes after it can be news.
+    const known = Math.max(0, log.commit - m.prevIndex);
+    const entries = known > 0 ? m.entries.slice(known) : m.entries;
+    if (known > m.entries.length) return this.#acknowledge(m, log.commit);
+    if (known === 0 && !log.matches(m.prevIndex, m.prevTerm)) return this.#rejectAppend(m);
+    const fresh = log.firstNew(entries);
+    if (fresh) {
+      if (fresh.index <= log.lastIndex) {
+        log.truncateAfter(fresh.index - 1);
+        this.#clipInflight();
+      }
+      for (const entry of entries) if (entry.index >= fresh.index) log.append(entry);
+    }
+    const last = m.prevIndex + m.entries.length;
+    log.commitTo(Math.min(m.commit, last));
+    this.#acknowledge(m, last);
+  }
+
+  /** A write under way may hold entries that were just dropped: it must not count for what replaced them. */
+  #clipInflight(): void {
+    if (this.#inflight) this.#inflight.last = Math.min(this.#inflight.last, this.log.lastIndex);
+  }
+
+  #acknowledge(m: MessageOf<"append">, match: number): void {
+    // Later answers to the same leader include the earlier ones.
+    this.#after = this.#after.filter((a) => a.type !== "append.response" || !a.ok || a.match > match);
+    this.#sendAfter(m.from, {
+      type: "append.response",
+      ok: true,
+      prevIndex: m.prevIndex,
+      match,
+      hintTerm: 0,
+    });
+  }
+
+  /** Says the last place that could agree: skips a whole term at a time instead of one entry (§5.3, last part). */
+  #rejectAppend(m: MessageOf<"append">): void {
+    let hint = Math.min(m.prevIndex, this.log.lastIndex);
+    while (hint > this.log.floorIndex && this.log.termAt(hint)! > m.prevTerm) hint--;
+    const hintTerm = this.log.termAt(hint) ?? 0;
+    this.#sendAfter(m.from, {
+      type: "append.response",
+      ok: false,
+      prevIndex: m.prevIndex,
+      match: hint,
+      hintTerm,
+    });
+  }
+
+  #onSnapshotBlock(m: MessageOf<"snapshot">): void {
+    const { index, term } = m.snapshot;
+    if (index <= this.log.commit || this.log.matches(index, term)) {
+      this.log.commitTo(Math.max(this.log.commit, index));
+      return this.#sendAfter(m.from, {
+        type: "append.response",
+        ok: true,
+        prevIndex: index,
+        match: Math.max(index, this.log.commit),
+        hintTerm: 0,
+      });
+    }
+    if (!this.#install) this.#blocks.push(m);
+  }
+
+  /** The driver stored a block; `next` is the first one missing. Complete: the snapshot replaces the log. */
+  blockStored(snapshot: SnapshotMeta, from: string, next: number): void {
+    if (this.role !== "follower" || this.leaderId !== from) return;
+    this.#sendAfter(from, {
+      type: "snapshot.response",
+      index: snapshot.index,
+      snapshotTerm: snapshot.term,
+      next,
+    });
+    if (next < snapshot.blocks || this.#install || snapshot.index <= this.log.commit) return;
+    this.log.reset({
+      index: snapshot.index,
+      term: snapshot.term,
+      config: { index: snapshot.configIndex, config: snapshot.config },
+    });
+    if (this.#inflight) this.#inflight.last = 0;
+    this.#install = snapshot;
+    this.#sendAfter(from, {
+      type: "append.response",
+      ok: true,
+      prevIndex: snapshot.index,
+      match: snapshot.index,
+      hintTerm: 0,
+    });
+  }
+
+  // ---- leader ----
+
+  /** Appends a command; null when this server cannot take it (not leader, or handing leadership over). */
+  propose(data: string): Entry | null {
+    if (this.role !== "leader" || this.transferTarget !== "") return null;
+    return this.#appendOwn("command", data);
+  }
+
+  /** Changes the membership by at most one voter. Returns the entry, or why not. */
+  proposeConfig(config: Configuration): Entry | string {
+    if (this.role !== "leader" || this.transferTarget !== "") return "this server is not the leader";
+    if (!this.committedInTerm) return "the leader has not committed an entry of its term yet; try again";
+    if (this.log.config.index > this.log.commit) return "another membership change is under way; try again";
+    const problem = configChangeProblem(this.config, config);
+    if (problem) return problem;
+    const entry = this.#appendOwn("config", JSON.stringify(config));
+    this.#syncProgress();
+    return entry;
+  }
+
+  #appendOwn(kind: EntryKind, data: string): Entry {
+    const entry = { index: this.log.lastIndex + 1, term: this.term, kind, data };
+    this.log.append(entry);
+    return entry;
+  }
+
+  /** One progress for every other member (and this server) of the membership in force. */
+  #syncProgress(): void {
+    const members = new Set(this.config.servers.map((s) => s.id));
+    for (const id of this.progress.keys()) if (!members.has(id)) this.progress.delete(id);
+    for (const id of members) {
+      if (this.progress.has(id)) continue;
+      const p = new Progress(this.log.lastIndex + 1);
+      p.recentActive = true; // A new member has one election timeout to answer.
+      if (id === this.id) p.acknowledge(this.log.stable);
+      this.progress.set(id, p);
+    }
+  }
+
+  #onFollowerMessage(
+    m: MessageOf<"append.response"> | MessageOf<"heartbeat.response"> | MessageOf<"snapshot.response">,
+  ): void {
+    const p = this.role === "leader" ? this.progress.get(m.from) : undefined;
+    if (!p) return;
+    p.recentActive = true;
+    switch (m.type) {
+      case "append.response":
+        return m.ok ? this.#onAcknowledged(m, p) : this.#onRejected(m, p);
+      case "heartbeat.response":
+        p.read = Math.max(p.read, m.read);
+        this.#confirmReads();
+        if (p.state === "probe") p.probing = false;
+        else if (p.state === "replicate" && p.paused) p.freeOne();
+        // Something sent may have been lost: an empty append makes the follower say where it stands.
+        if (p.match < this.log.lastIndex && p.state === "replicate" && !p.paused) {
+          this.#sendAppend(m.from, p, true);
+        }
+        return;
+      case "snapshot.response":
+        if (p.snapshot?.index !== m.index || p.snapshot.term !== m.snapshotTerm) return;
+        p.ticksSinceBlock = 0;
+        if (m.next < p.blockAcked) p.blockNext = m.next;
+        p.blockAcked = m.next;
+        p.blockNext = Math.max(p.blockNext, m.next);
+        return;
+      default:
+        assertNever(m, "answer");
+    }
+  }
+
+  #onAcknowledged(m: MessageOf<"append.response">, p: Progress): void {
+    assert(
+      m.match <= this.log.lastIndex,
+      `${m.from} acknowledges ${m.match}, the log ends at ${this.log.lastIndex}`,
+    );
+    const grew = p.acknowledge(m.match);
+    if (p.state === "probe" || (p.state === "snapshot" && p.match >= this.log.floorIndex)) {
+      p.becomeReplicate();
+    }
+    if (grew) this.#maybeCommit();
+    if (this.transferTarget === m.from) this.#maybeHandOver();
+  }
+
+  #onRejected(m: MessageOf<"append.response">, p: Progress): void {
+    if (p.state === "snapshot") return;
+    // Old news: what was rejected is known to be there, or is not what was asked last.
+    if (m.prevIndex <= p.match || (p.state === "probe" && m.prevIndex !== p.next - 1)) return;
+    let next = Math.min(m.prevIndex, m.match + 1);
+    while (next - 1 > this.log.floorIndex && this.log.termAt(next - 1)! > m.hintTerm) next--;
+    p.becomeProbe(next);
+  }
+
+  #maybeCommit(): void {
+    const voters = voterIds(this.config);
+    const matches = voters.map((id) => this.progress.get(id)!.match).sort((a, b) => b - a);
+    const index = matches[quorumOf(voters.length) - 1] ?? 0;
+    if (this.log.termAt(index) !== this.term || !this.log.commitTo(index)) return;
+    this.#commitNews = true;
+    if (this.#earlyReads.length > 0 && this.committedInTerm) {
+      for (const context of this.#earlyReads.splice(0)) this.readIndex(context);
+    }
+    // A leader that removed itself leads until that is committed (§4.2.2 of the thesis).
+    if (!this.isVoter && this.log.config.index <= this.log.commit) this.#becomeFollower(this.term, "");
+  }
+
+  #sendAppends(): void {
+    for (const [id, p] of this.progress) {
+      if (id === this.id) continue;
+      if (p.state === "snapshot") {
+        this.#sendSnapshot(id, p);
+        continue;
+      }
+      while (!p.paused && p.next <= this.log.lastIndex) if (!this.#sendAppend(id, p, false)) break;
+      if (this.#commitNews && p.state === "replicate" && p.match >= this.log.commit) {
+        this.#sendAppend(id, p, true);
+      }
+    }
+    this.#commitNews = false;
+  }
+
+  /** Returns false when the follower needs a snapshot instead. */
+  #sendAppend(to: string, p: Progress, empty: boolean): boolean {
+    const prevIndex = p.next - 1;
+    const prevTerm = this.log.termAt(prevIndex);
+    if (prevTerm === undefined) {
+      p.becomeSnapshot(null);
+      this.#sendSnapshot(to, p);
+      return false;
+    }
+    const entries = empty ? [] : this.log.slice(p.next, APPEND_CHARS);
+    this.#send(to, { type: "append", prevIndex, prevTerm, entries, commit: this.log.commit });
+    if (entries.length > 0) {
+      p.sent(prevIndex + entries.length, entries.reduce((sum, e) => sum + e.data.length, 0));
+    }
+    return true;
+  }
+
+  #sendSnapshot(to: string, p: Progress): void {
+    if (!p.snapshot) {
+      if (!this.snapshot || this.snapshot.index < this.log.floorIndex) {
+        this.#snapshotWanted = this.log.floorIndex;
+        return;
+      }
+      p.becomeSnapshot(this.snapshot);
+    }
+    for (const block of p.takeBlocks()) {
+      this.#send(to, { type: "snapshot", snapshot: p.snapshot!, block, data: null });
+    }
+  }
+
+  /** The driver cannot read a block it sent before (the snapshot was replaced): begin again with the newest. */
+  snapshotGone(to: string): void {
+    const p = this.progress.get(to);
+    if (p?.state === "snapshot") p.becomeSnapshot(null);
+  }
+
+  #broadcastHeartbeat(): void {
+    this.#heartbeatElapsed = 0;
+    for (const [id, p] of this.progress) {
+      if (id === this.id) continue;
+      const commit = Math.min(p.match, this.log.commit);
+      this.#send(id, { type: "heartbeat", commit, read: this.#readRound });
+    }
+  }
+
+  /** Hands leadership to a voter, as soon as it has the whole log; given up after an election timeout. */
+  transferLeadership(to: string): boolean {
+    if (this.role !== "leader" || to === this.id || !voterIds(this.config).includes(to)) return false;
+    this.transferTarget = to;
+    this.#electionElapsed = 0;
+    this.#maybeHandOver();
+    return true;
+  }
+
+  #maybeHandOver(): void {
+    const p = this.progress.get(this.transferTarget);
+    if (p && p.match === this.log.lastIndex) this.#send(this.transferTarget, { type: "timeout.now" });
+  }
+
+  // ---- linearizable reads ----
+
+  /** Confirms with a quorum that this server still leads; the answer comes in `ready().reads` (§6.4 of the thesis). */
+  readIndex(context: number): void {
+    assert(this.role === "leader", "readIndex on a server that does not lead");
+    if (!this.committedInTerm) {
+      this.#earlyReads.push(context);
+      return;
+    }
+    const index = this.log.commit;
+    if (voterIds(this.config).length === 1 && this.isVoter) {
+      this.#confirmed.push({ context, index });
+      return;
+    }
+    this.#readRound++;
+    this.#reads.push({ round: this.#readRound, context, index });
+    this.#broadcastHeartbeat();
+  }
+
+  #confirmReads(): void {
+    if (this.#reads.length === 0) return;
+    const voters = voterIds(this.config);
+    const rounds = voters.map((id) => id === this.id ? Infinity : this.progress.get(id)!.read).sort((a, b) =>
+      b - a
+    );
+    const round = rounds[quorumOf(voters.length) - 1] ?? 0;
+    while (this.#reads.length > 0 && this.#reads[0]!.round <= round) {
+      this.#confirmed.push(this.#reads.shift()!);
+    }
+  }
+
+  // ---- work for the driver ----
+
+  /** Everything there is to do now. `storageIdle`: no earlier write is outstanding, so a new one may be given out. */
+  ready(storageIdle: boolean): Ready {
+    if (this.role === "leader") this.#sendAppends();
+    const persist = storageIdle ? this.#takePersist() : null;
+    if (this.#after.length > 0 && !persist) this.#releaseHarmless();
+    const ready: Ready = {
+      messages: this.#outbox,
+      persist,
+      restore: this.#restoreNews ? this.#restore : null,
+      committed: this.#install || this.#restore ? [] : this.log.takeCommitted(),
+      reads: this.#confirmed,
+      blocks: this.#blocks,
+      snapshotWanted: this.#snapshotWanted,
+    };
+    this.#outbox = [];
+    this.#confirmed = [];
+    this.#blocks = [];
+    this.#restoreNews = false;
+    this.#snapshotWanted = null;
+    return ready;
+  }
+
+  #takePersist(): Persist | null {
+    assert(!this.#inflight, "a write is already under way");
+    const hardDirty = this.#durable.term !== this.term || this.#durable.vote !== this.vote;
+    const log = this.log;
+    const entries = log.offered < log.lastIndex ? log.slice(log.offered + 1, PERSIST_CHARS) : [];
+    if (!hardDirty && entries.length === 0 && !this.#install) {
+      this.#outbox.push(...this.#after);
+      this.#after = [];
+      return null;
+    }
+    log.offered += entries.length;
+    // Answers may speak of entries that did not fit into this write.
+    const complete = log.offered === log.lastIndex;
+    const persist: Persist = {
+      hard: { term: this.term, vote: this.vote, commit: log.commit },
+      entries,
+      install: this.#install,
+      messages: complete ? this.#after : [],
+    };
+    if (complete) this.#after = [];
+    this.#inflight = {
+      term: this.term,
+      vote: this.vote,
+      last: log.offered,
+      install: this.#install,
+      messages: persist.messages,
+    };
+    return persist;
+  }
+
+  /** While a write runs: answers that tell of nothing but a durable term need not wait for it. */
+  #releaseHarmless(): void {
+    if (this.#durable.term !== this.term) return;
+    const harmless = (m: Message) => m.type === "heartbeat.response" || m.type === "prevote.response";
+    this.#outbox.push(...this.#after.filter(harmless));
+    this.#after = this.#after.filter((m) => !harmless(m));
+  }
+
+  /** Says what of an earlier ready() is done. */
+  advance(done: { persisted?: boolean; applied?: number }): void {
+    if (done.persisted) this.#persisted();
+    if (done.applied !== undefined) {
+      if (this.#restore && done.applied === this.#restore.index) this.#restore = null;
+      this.log.appliedTo(done.applied);
+    }
+  }
+
+  #persisted(): void {
+    const written = this.#inflight;
+    assert(written, "no write was under way");
+    this.#inflight = null;
+    this.#durable = { term: written.term, vote: written.vote };
+    this.log.stable = Math.max(this.log.stable, written.last);
+    if (written.install) {
+      this.#install = null;
+      this.snapshot = this.#restore = written.install;
+      this.#restoreNews = true;
+    }
+    this.#outbox.push(...written.messages);
+    if (this.role === "leader") {
+      if (this.progress.get(this.id)?.acknowledge(this.log.stable)) this.#maybeCommit();
+    } else if (this.role === "candidate" && this.#durable.term === this.term && this.vote === this.id) {
+      this.#votes.set(this.id, true);
+      this.#countVotes();
+    }
+  }
+
+  /**
+   * The write failed as a whole and storage is as before. The only member of a cluster drops what nobody else can have
+   * seen, and stays up; any other server gives leadership up and keeps trying to write.
+   * Returns the index after which entries were dropped, or null.
+   */
+  persistFailed(): number | null {
+    const failed = this.#inflight;
+    assert(failed, "no write was under way");
+    this.#inflight = null;
+    this.log.offered = Math.min(this.log.offered, this.log.stable);
+    if (failed.term === this.term) this.#after.unshift(...failed.messages);
+    if (this.isSoleMember && this.role === "leader") {
+      this.log.truncateAfter(this.log.stable);
+      this.#syncProgress();
+      if (this.termStart > this.log.lastIndex) this.#becomeFollower(this.term, "");
+      return this.log.stable;
+    }
+    if (this.role !== "follower") this.#becomeFollower(this.term, "");
+    this.#storable = false;
+    return null;
+  }
+
+  /** A write went through again: this server may lead. */
+  storageRecovered(): void {
+    this.#storable = true;
+  }
+
+  /** A snapshot of the state machine is durable. */
+  snapshotStored(snapshot: SnapshotMeta): void {
+    if (!this.snapshot || snapshot.index > this.snapshot.index) this.snapshot = snapshot;
+  }
+
+  /** Gives a new cluster its first membership, as entry 1 of term 1: the same on every first server. */
+  bootstrap(config: Configuration): void {
+    assert(this.log.lastIndex === 0 && this.term === 0, "bootstrapping a server that already has a log");
+    this.#setTerm(1);
+    this.log.append({ index: 1, term: 1, kind: "config", data: JSON.stringify(config) });
+  }
+
+  #send(to: string, body: MessageBody): void {
+    this.#outbox.push({ ...body, from: this.id, to, term: this.term });
+  }
+
+  /** Sent when everything that this server knows now is durable. */
+  #sendAfter(to: string, body: MessageBody): void {
+    this.#after.push({ ...body, from: this.id, to, term: this.term });
+  }
+
+  #broadcast(message: (to: string) => Message): void {
+    for (const id of voterIds(this.config)) if (id !== this.id) this.#outbox.push(message(id));
+  }
+}

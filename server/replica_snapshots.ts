@@ -1,0 +1,177 @@
+// When a replica takes a snapshot, how it writes one without holding the server up, and what of the log may go.
+// Owns the thresholds; never decides about terms or votes. A snapshot is the state after exactly `applied`; its text is
+// produced in slices while the server works on, because records are immutable and the state hands out a frozen view.
+import type { Clock } from "../core/env.ts";
+import type { StateMachine } from "./log.ts";
+import type { Raft } from "./raft.ts";
+import type { SnapshotMeta } from "./raft_types.ts";
+import { BLOCK_CHARS } from "./snapshot_codec.ts";
+import { floorOf, type LogFloor, type RaftStorage } from "./storage.ts";
+
+export interface SnapshotTuning {
+  /** Entries applied since the last snapshot that make a new one due. */
+  snapshotThreshold: number;
+  /** Shortest time between two snapshots. */
+  snapshotIntervalMs: number;
+  /** Entries kept behind a snapshot for followers that are a little late. */
+  trailingLogs: number;
+}
+
+/** So much applied log makes a snapshot due whatever the interval says: it must be read again at the next start. */
+const DUE_CHARS = 128 * 1024 * 1024;
+/** The log in memory is cut to this even when followers then need a snapshot. */
+const MEMORY_CHARS = 64 * 1024 * 1024;
+/** Cutting the log moves what remains: done for many entries at once. */
+const CUT_ENTRIES = 512;
+
+export interface SnapshotterOptions {
+  raft: Raft;
+  machine: StateMachine;
+  storage: RaftStorage;
+  clock: Clock;
+  tuning: SnapshotTuning;
+  /** Called when a snapshot is durable, or could not be taken. */
+  onDone: (error: unknown) => void;
+}
+
+export class Snapshotter {
+  readonly #o: SnapshotterOptions;
+  #takenMs: number;
+  /** Entries and characters applied since the newest snapshot. */
+  #entries = 0;
+  #chars = 0;
+  #busy = false;
+  #stopped = false;
+  #cancelTimer: (() => void) | null = null;
+
+  constructor(options: SnapshotterOptions) {
+    this.#o = options;
+    this.#takenMs = options.clock.monotonicMs();
+  }
+
+  applied(entries: number, chars: number): void {
+    this.#entries += entries;
+    this.#chars += chars;
+    this.#trimMemory();
+    this.#maybeTake();
+  }
+
+  /** A snapshot came from the leader. */
+  restored(): void {
+    this.#entries = this.#chars = 0;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#cancelTimer?.();
+  }
+
+  #maybeTake(): void {
+    const { tuning, clock, storage } = this.#o;
+    if (this.#busy || this.#stopped) return;
+    if (this.#chars < DUE_CHARS) {
+      if (this.#entries < tuning.snapshotThreshold) return;
+      const waitMs = this.#takenMs + tuning.snapshotIntervalMs - clock.monotonicMs();
+      if (waitMs > 0) {
+        this.#cancelTimer ??= clock.after(waitMs, () => {
+          this.#cancelTimer = null;
+          this.#maybeTake();
+        });
+        return;
+      }
+    }
+    if (storage.durable) return void this.take();
+    // No restart will ever read it: only the log must not grow for ever.
+    this.#begin();
+    this.#run(() => this.#compact(this.#trailing(this.#o.raft.log.applied), null));
+  }
+
+  /** Takes a snapshot now unless one is being taken. */
+  async take(): Promise<void> {
+    if (this.#busy || this.#stopped) return;
+    this.#begin();
+    await this.#run(async () => {
+      const meta = await this.#write();
+      if (!meta || this.#stopped) return;
+      this.#o.raft.snapshotStored(meta);
+      await this.#compact(this.#o.raft.isSoleMember ? meta.index : this.#trailing(meta.index), meta);
+    });
+  }
+
+  #begin(): void {
+    this.#busy = true;
+    this.#takenMs = this.#o.clock.monotonicMs();
+    this.#entries = this.#chars = 0;
+  }
+
+  async #run(work: () => Promise<void>): Promise<void> {
+    let failure: unknown = null;
+    try {
+      await work();
+    } catch (error) {
+      failure = error;
+    }
+    this.#busy = false;
+    if (!this.#stopped) this.#o.onDone(failure);
+  }
+
+  async #write(): Promise<SnapshotMeta | null> {
+    const { raft, machine, storage } = this.#o;
+    const index = raft.log.applied;
+    const config = raft.log.configAt(index);
+    // The view of the state is taken here, before anything can be applied on top of it.
+    const chunks = machine.snapshot()[Symbol.iterator]();
+    let chunk = chunks.next();
+    const base = { index, term: raft.log.termAt(index)!, configIndex: config.index, config: config.config };
+    const writer = await storage.writeSnapshot(base);
+    try {
+      do {
+        const block: string[] = [];
+        for (let chars = 0; !chunk.done && chars < BLOCK_CHARS; chunk = chunks.next()) {
+          block.push(chunk.value);
+          chars += chunk.value.length;
+        }
+        await writer.write(block); // Other work gets its turn between two blocks.
+        if (this.#stopped) return null;
+      } while (!chunk.done);
+      return await writer.finish();
+    } catch (error) {
+      await writer.abort().catch((second) => {
+        throw new AggregateError([error, second], "a snapshot failed and its remains could not be removed");
+      });
+      throw error;
+    }
+  }
+
+  #trailing(index: number): number {
+    return Math.max(0, index - this.#o.tuning.trailingLogs);
+  }
+
+  /** Drops old snapshots and stored entries up to `index`, never beyond what `snapshot` holds. */
+  async #compact(index: number, snapshot: SnapshotMeta | null): Promise<void> {
+    const { raft, storage } = this.#o;
+    const sending = [...raft.progress.values()].flatMap((p) => p.snapshot ? [p.snapshot] : []);
+    await storage.compact(this.#floorAt(Math.max(index, raft.log.floorIndex), snapshot), sending);
+  }
+
+  /** Memory may have moved on beyond the snapshot while it was written. */
+  #floorAt(index: number, snapshot: SnapshotMeta | null): LogFloor {
+    if (snapshot && index >= snapshot.index) return floorOf(snapshot);
+    const { log } = this.#o.raft;
+    const { index: configIndex, config } = log.configAt(index);
+    return { index, term: log.termAt(index)!, configIndex, config };
+  }
+
+  #trimMemory(): void {
+    const { raft, tuning } = this.#o;
+    const { log } = raft;
+    let index = log.applied;
+    if (!raft.isSoleMember) {
+      index = Math.max(0, log.applied - tuning.trailingLogs);
+      if (log.bytes > MEMORY_CHARS) {
+        index = Math.max(index, log.applied - Math.floor((log.applied - log.floorIndex) / 2));
+      }
+    }
+    if (index - log.floorIndex >= CUT_ENTRIES) log.compact(index);
+  }
+}
