@@ -41,7 +41,7 @@ export interface Job {
   ConsulNamespace: string;
   VaultNamespace: string;
   NomadTokenID: string;
-  UI: { Description: string; Links: { Label: string; URL: string }[] | null } | null;
+  UI: { Description: string; Links: { Label: string; Url: string }[] | null } | null;
   VersionTag: JobVersionTag | null;
   // From here on the servers write.
   Stop: boolean;

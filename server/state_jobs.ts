@@ -7,6 +7,7 @@ import type { Command } from "./commands.ts";
 import { sameSpec } from "./job_compare.ts";
 import type { ApplyResult } from "./log.ts";
 import { formatMultiError } from "./multi_error.ts";
+import { withPolicyIndexes } from "./job_scaling.ts";
 import { jobKey } from "./state_keys.ts";
 import type { JobRow, Tables } from "./state_tables.ts";
 import { SUMMARY_FIELD, type Write } from "./state_write.ts";
@@ -61,9 +62,10 @@ function enforcementConflict(existing: Job | undefined, index: number): string |
 }
 
 /** Writes a job as a new version unless its specification is the one that is there. */
-export function upsertJob(w: Write, spec: Job, submission: JobSubmission | null): JobWritten {
-  const key = jobKey(spec.Namespace, spec.ID);
+export function upsertJob(w: Write, given: Job, submission: JobSubmission | null): JobWritten {
+  const key = jobKey(given.Namespace, given.ID);
   const row = w.tables.jobs.get(key);
+  const spec = withPolicyIndexes(given, row?.job, w.index);
   if (row && sameSpec(row.job, spec)) return { job: row.job, unchanged: true };
   const job: Job = {
     ...spec,
