@@ -2,6 +2,7 @@
 // Owns the thresholds; never decides about terms or votes. A snapshot is the state after exactly `applied`; its text is
 // produced in slices while the server works on, because records are immutable and the state hands out a frozen view.
 import type { Clock } from "../core/env.ts";
+import { StorageError } from "../core/errors.ts";
 import type { StateMachine } from "./log.ts";
 import type { Raft } from "./raft.ts";
 import type { SnapshotMeta } from "./raft_types.ts";
@@ -40,7 +41,8 @@ export class Snapshotter {
   /** Entries and characters applied since the newest snapshot. */
   #entries = 0;
   #chars = 0;
-  #busy = false;
+  /** The snapshot being taken. */
+  #current: Promise<void> | null = null;
   #stopped = false;
   #cancelTimer: (() => void) | null = null;
 
@@ -68,7 +70,7 @@ export class Snapshotter {
 
   #maybeTake(): void {
     const { tuning, clock, storage } = this.#o;
-    if (this.#busy || this.#stopped) return;
+    if (this.#current || this.#stopped) return;
     if (this.#chars < DUE_CHARS) {
       if (this.#entries < tuning.snapshotThreshold) return;
       const waitMs = this.#takenMs + tuning.snapshotIntervalMs - clock.monotonicMs();
@@ -80,49 +82,52 @@ export class Snapshotter {
         return;
       }
     }
-    if (storage.durable) return void this.take();
-    // No restart will ever read it: only the log must not grow for ever.
-    this.#begin();
-    this.#run(() => this.#compact(this.#trailing(this.#o.raft.log.applied), null));
+    // Where no restart will ever read a snapshot, only the log must not grow for ever.
+    const { log } = this.#o.raft;
+    void this.#run(
+      storage.durable ? () => this.#take() : () => this.#compact(this.#trailing(log.applied), null),
+    );
   }
 
-  /** Takes a snapshot now unless one is being taken. */
+  /** Resolves when there is a snapshot that holds at least all that is applied now. */
   async take(): Promise<void> {
-    if (this.#busy || this.#stopped) return;
-    this.#begin();
-    await this.#run(async () => {
-      const meta = await this.#write();
-      if (!meta || this.#stopped) return;
-      this.#o.raft.snapshotStored(meta);
-      await this.#compact(this.#o.raft.isSoleMember ? meta.index : this.#trailing(meta.index), meta);
-    });
+    const { raft } = this.#o;
+    const { applied } = raft.log;
+    while (this.#current) await this.#current;
+    if (this.#stopped || (raft.snapshot?.index ?? 0) >= applied) return;
+    await this.#run(() => this.#take());
   }
 
-  #begin(): void {
-    this.#busy = true;
+  async #take(): Promise<void> {
+    const { raft } = this.#o;
+    const meta = await this.#write();
+    if (!meta || this.#stopped) return;
+    raft.snapshotStored(meta);
+    await this.#compact(raft.isSoleMember ? meta.index : this.#trailing(meta.index), meta);
+  }
+
+  #run(work: () => Promise<void>): Promise<void> {
     this.#takenMs = this.#o.clock.monotonicMs();
     this.#entries = this.#chars = 0;
-  }
-
-  async #run(work: () => Promise<void>): Promise<void> {
-    let failure: unknown = null;
-    try {
-      await work();
-    } catch (error) {
-      failure = error;
-    }
-    this.#busy = false;
-    if (!this.#stopped) this.#o.onDone(failure);
+    this.#current = work().then(() => null, (error) => error).then((failure: unknown) => {
+      this.#current = null;
+      if (this.#stopped) return;
+      this.#o.onDone(failure);
+      if (failure === null) this.#maybeTake();
+    });
+    return this.#current;
   }
 
   async #write(): Promise<SnapshotMeta | null> {
     const { raft, machine, storage } = this.#o;
     const index = raft.log.applied;
+    const term = raft.log.termAt(index);
+    if (term === undefined) return null; // The leader's snapshot is about to replace this state.
     const config = raft.log.configAt(index);
     // The view of the state is taken here, before anything can be applied on top of it.
     const chunks = machine.snapshot()[Symbol.iterator]();
     let chunk = chunks.next();
-    const base = { index, term: raft.log.termAt(index)!, configIndex: config.index, config: config.config };
+    const base = { index, term, configIndex: config.index, config: config.config };
     const writer = await storage.writeSnapshot(base);
     try {
       do {
@@ -137,7 +142,8 @@ export class Snapshotter {
       return await writer.finish();
     } catch (error) {
       await writer.abort().catch((second) => {
-        throw new AggregateError([error, second], "a snapshot failed and its remains could not be removed");
+        // On a full disk even removing may fail: the next snapshot or start removes what is left.
+        if (!(second instanceof StorageError)) throw second;
       });
       throw error;
     }

@@ -123,7 +123,10 @@ export class StorageDb {
   #takeLock(): void {
     const path = `${this.#options.path}.lock`;
     try {
+      createPrivate(path);
+      createPrivate(this.#options.path);
       this.#lock = this.#openDatabase(path, { timeout: 100 });
+      this.#lock.exec("PRAGMA journal_mode = MEMORY");
       this.#lock.exec("BEGIN EXCLUSIVE");
     } catch (cause) {
       this.#lock?.close();
@@ -177,9 +180,8 @@ export class StorageDb {
   // ---- the mark ----
 
   #openMark(): void {
-    this.#mark = openSync(`${this.#options.path}.mark`, "a+", 0o600);
-    closeSync(this.#mark);
-    this.#mark = openSync(`${this.#options.path}.mark`, "r+", 0o600);
+    createPrivate(`${this.#options.path}.mark`);
+    this.#mark = openSync(`${this.#options.path}.mark`, "r+");
     const view = this.#markBuffer;
     const read = readSync(this.#mark, new Uint8Array(view.buffer), 0, 16, 0);
     if (read === 16 && view.getUint32(8, true) === markChecksum(view)) {
@@ -294,6 +296,7 @@ export class StorageDb {
   beginSnapshot(base: SnapshotBase): number {
     return this.#guard("begin a snapshot", () =>
       this.#transaction(() => {
+        for (const left of this.#snapshots.filter((s) => s.state === WRITING)) this.#dropSnapshot(left);
         const meta = { ...base, blocks: 0, bytes: 0, checksum: 0 };
         return this.#addSnapshot(WRITING, meta).id;
       }));
@@ -404,11 +407,24 @@ export class StorageDb {
   }
 
   close(): void {
+    this.#checkpoint();
     this.#db?.close();
+    this.#lock?.exec("ROLLBACK");
     this.#lock?.close();
     if (this.#mark >= 0) closeSync(this.#mark);
     this.#db = this.#lock = null;
     this.#mark = -1;
+  }
+
+  /** libsql closes the file only when its statements are collected, so the WAL is written back here. */
+  #checkpoint(): void {
+    if (!this.#db) return;
+    try {
+      this.#query("PRAGMA wal_checkpoint(TRUNCATE)", []);
+    } catch (error) {
+      // It stays in the WAL, which is read at the next start just as well.
+      if (!["full", "locked"].includes(toStorageError(error, "checkpoint").kind)) throw error;
+    }
   }
 
   #getMeta<T>(key: string): T | undefined {
@@ -497,6 +513,11 @@ function checkEntry(row: EntryRow, expected: number): Entry {
 
 function entryChecksum(e: Entry): number {
   return crc32(e.data, crc32(`${e.index}:${e.term}:${e.kind}:`));
+}
+
+/** The state holds secrets: its files are for this user only. SQLite gives the WAL the same mode. */
+function createPrivate(path: string): void {
+  closeSync(openSync(path, "a", 0o600));
 }
 
 function markChecksum(view: DataView): number {

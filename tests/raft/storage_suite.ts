@@ -108,7 +108,7 @@ export function storageSuite(name: string, place: () => Place): void {
     }
   });
 
-  storageTest("compact keeps the newest snapshot and those still needed", async (storage) => {
+  storageTest("compact keeps the newest snapshot and those still needed", async (storage, reopen) => {
     await storage.open();
     await storage.write({ ...none, entries: entries(1, 30) });
     const first = await snapshotAt(storage, 10, [["first"]]);
@@ -120,7 +120,8 @@ export function storageSuite(name: string, place: () => Place): void {
     assert.ok(await storage.readBlock(third, 0));
     await storage.compact(floorOf(third), []);
     assert.equal(await storage.readBlock(first, 0), null);
-    assert.equal((await storage.open()).lastIndex, 30);
+    const stored = await (await reopen()).open();
+    assert.deepEqual([stored.lastIndex, stored.snapshot], [30, third]);
   });
 
   storageTest("a snapshot that was not finished is not one", async (storage, reopen) => {
