@@ -1,15 +1,156 @@
-// The device's part of the HTTP API, as recorded in api 345-366 and 400-440: files and logs of allocations, their
-// usage, restarts and signals, host usage, metadata, garbage collection. Authorisation happens before: in the agent's
-// HTTP edge or in the server that forwards.
+// The device's part of the HTTP API (api 345-366, 427-440): usage of allocations and host, restarts, signals, checks,
+// metadata, garbage collection; files and logs stand in http_fs.ts. Authorisation happens before: in the agent's HTTP
+// edge or in the server that forwards. Loaded with the first request.
 import { Hono } from "hono";
+import type { Context } from "hono";
 import type { Clock } from "../core/env.ts";
+import { ApiError, DriverError, errorText } from "../core/errors.ts";
+import type { AllocationRunner } from "./allocation.ts";
+import { allocationStats } from "./allocation_stats.ts";
 import type { Client } from "./client.ts";
+import { fsApi } from "./http_fs.ts";
+import { HostStats, TaskStats } from "./stats.ts";
 
-/** Builds the app; loaded with the first request. */
-export function clientApi(
-  _client: Client,
-  _clock: Clock,
-): (request: Request) => Response | Promise<Response> {
+const NOT_COLLECTABLE = "No such allocation on client, or allocation not eligible for GC";
+
+/** A Request → Response function over the running client. */
+export function clientApi(client: Client, clock: Clock): (request: Request) => Promise<Response> {
   const app = new Hono();
-  return (request) => app.fetch(request);
+  const find = (id: string): AllocationRunner => {
+    const runner = client.allocations.get(id);
+    if (!runner) throw new ApiError(404, `Unknown allocation ${JSON.stringify(id)}`);
+    return runner;
+  };
+  const mhzPerCore = Number(client.node.Attributes["cpu.frequency"] ?? 0);
+  const host = new HostStats({ allocDir: client.config.allocDir, mhzPerCore });
+  const tasks = new TaskStats(mhzPerCore);
+
+  app.route("/v1/client/fs", fsApi({ find, clock }));
+  app.get("/v1/client/stats", async (c) => c.json(await host.read(clock.nowMs())));
+  app.all("/v1/client/stats", async (c) => c.json(await host.read(clock.nowMs())));
+  app.all("/v1/client/gc", async () => {
+    await client.collectAll();
+    return new Response(null, { status: 200 });
+  });
+  app.get("/v1/client/metadata", (c) => c.json(client.metadata));
+  app.post("/v1/client/metadata", (c) => applyMetadata(c, client));
+  app.all("/v1/client/metadata", invalidMethod);
+  app.all("/v1/client/identity", noIdentity);
+  app.all("/v1/client/identity/renew", noIdentity);
+
+  const alloc = "/v1/client/allocation/:id";
+  app.all(`${alloc}/stats`, async (c) => {
+    return c.json(await allocationStats(find(c.req.param("id")), tasks, c.req.query("task") ?? ""));
+  });
+  app.all(`${alloc}/checks`, (c) => c.json(find(c.req.param("id")).services?.results ?? {}));
+  app.on(["PUT", "POST"], `${alloc}/signal`, (c) => signal(c, find(c.req.param("id"))));
+  app.all(`${alloc}/signal`, invalidMethod);
+  app.all(`${alloc}/restart`, (c) => restart(c, find(c.req.param("id"))));
+  app.all(`${alloc}/gc`, async (c) => {
+    if (!(await client.collect(c.req.param("id")))) throw new ApiError(500, NOT_COLLECTABLE);
+    return new Response(null, { status: 200 });
+  });
+  app.all(`${alloc}/pause`, (c) => pause(c));
+  app.all(`${alloc}/exec`, () => {
+    throw new ApiError(500, "websocket connection not found in context");
+  });
+  app.all(`${alloc}/snapshot`, () => {
+    throw new ApiError(501, "Snapshots of allocation directories are not supported by this device");
+  });
+  app.all(`${alloc}/*`, () => {
+    throw new ApiError(404, "resource not found");
+  });
+  app.notFound(() => plain(404, "Invalid method"));
+  app.onError((error) =>
+    error instanceof ApiError ? plain(error.status, error.message) : plain(500, errorText(error))
+  );
+  return async (request) => await app.fetch(request);
+}
+
+const plain = (status: number, text: string): Response =>
+  new Response(text, { status, headers: { "Content-Type": "text/plain; charset=utf-8" } });
+
+function invalidMethod(): never {
+  throw new ApiError(405, "Invalid method");
+}
+
+function noIdentity(): never {
+  throw new ApiError(501, "Node identities are not supported by this device: its session is its identity");
+}
+
+/** The body as an object; {} when there is none. Keys match whatever their case, as everywhere in the API. */
+async function readBody(c: Context): Promise<Record<string, unknown>> {
+  const text = await c.req.text();
+  if (text.trim() === "") return {};
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch (error) {
+    throw new ApiError(400, `Request body is not JSON: ${errorText(error)}`);
+  }
+  if (body === null || typeof body !== "object" || Array.isArray(body)) {
+    throw new ApiError(400, "Request body must be a JSON object");
+  }
+  return Object.fromEntries(Object.entries(body).map(([key, value]) => [key.toLowerCase(), value]));
+}
+
+function stringOf(body: Record<string, unknown>, key: string): string {
+  const value = body[key.toLowerCase()] ?? "";
+  if (typeof value !== "string") throw new ApiError(400, `${key} must be a string`);
+  return value;
+}
+
+async function signal(c: Context, runner: AllocationRunner): Promise<Response> {
+  const body = await readBody(c);
+  const name = stringOf(body, "Signal");
+  await runner.signal(stringOf(body, "Task"), name === "" ? "SIGKILL" : name).catch((error) => {
+    throw new ApiError(
+      500,
+      error instanceof DriverError && error.hint ? `${error.message}: ${error.hint}` : errorText(error),
+    );
+  });
+  return c.json({ Index: 0 });
+}
+
+async function restart(c: Context, runner: AllocationRunner): Promise<Response> {
+  const body = await readBody(c);
+  try {
+    runner.restart(stringOf(body, "TaskName"), body.alltasks === true);
+  } catch (error) {
+    throw error instanceof ApiError ? error : new ApiError(500, errorText(error));
+  }
+  return c.json({ Index: 0 });
+}
+
+/** Task schedules are an Enterprise feature of the reference; the answers are its own (api 358, 359). */
+async function pause(c: Context): Promise<Response> {
+  if (c.req.method === "PUT" || c.req.method === "POST") {
+    const state = stringOf(await readBody(c), "ScheduleState");
+    if (!["run", "pause", "scheduled", ""].includes(state)) {
+      throw new ApiError(400, "Not a valid task schedule state");
+    }
+  }
+  throw new ApiError(500, "Enterprise only");
+}
+
+const META_KEY = /^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*$/;
+
+async function applyMetadata(c: Context, client: Client): Promise<Response> {
+  const { meta } = await readBody(c);
+  if (meta === null || typeof meta !== "object" || Array.isArray(meta)) {
+    throw new ApiError(400, "Meta must be an object of strings, null removes a key");
+  }
+  for (const [key, value] of Object.entries(meta as Record<string, unknown>)) {
+    if (!META_KEY.test(key)) {
+      throw new ApiError(
+        400,
+        `${JSON.stringify(key)} is invalid; metadata keys must be valid dotted hcl identifiers`,
+      );
+    }
+    if (value !== null && typeof value !== "string") {
+      throw new ApiError(400, `Meta ${JSON.stringify(key)} must be a string or null`);
+    }
+  }
+  client.applyMetadata(meta as Record<string, string | null>);
+  return c.json(client.metadata);
 }

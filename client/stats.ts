@@ -67,7 +67,7 @@ interface CpuTicks {
 export class HostStats {
   #before = new Map<string, CpuTicks>();
 
-  constructor(private readonly options: { allocDir: string; mhzPerCore: number; bootMs: number }) {}
+  constructor(private readonly options: { allocDir: string; mhzPerCore: number }) {}
 
   async read(nowMs: number): Promise<Record<string, unknown>> {
     const [cpu, memory, allocDisk, disks, uptime] = await Promise.all([
