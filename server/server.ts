@@ -1,0 +1,196 @@
+// A server: the state, the log that replicates it, the devices' sessions and the leader's work, wired into one
+// ServerContext. Knows no socket: the agent hands it requests of the rpc listener and serves its HTTP routes.
+//
+// Invariants: leader-only work runs exactly while the log says that this server leads; stopping ends that work first,
+// then the devices' sessions, then the log, so that nothing is proposed into a closing log.
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clock, Random } from "../core/env.ts";
+import { ApiError, ConfigError, errorText } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import { DEVICE_PATH } from "../core/protocol.ts";
+import type { RequestInfo } from "../core/runtime.ts";
+import type { Job } from "../core/types.ts";
+import type { Command } from "./commands.ts";
+import type { DryRun, ServerConfig, ServerContext } from "./context.ts";
+import { EventBuffer, type EventViews } from "./events.ts";
+import { Leader } from "./leader.ts";
+import type { ApplyResult } from "./log.ts";
+import { httpTransport } from "./raft_http.ts";
+import { createReplica, type Replica } from "./replica.ts";
+import { Sessions } from "./sessions.ts";
+import { State } from "./state.ts";
+import { memoryStorage, type RaftStorage } from "./storage.ts";
+import { allocationView, deploymentView, evaluationView, jobView, nodeView } from "./views.ts";
+import { Watch } from "./watch.ts";
+
+/** Payloads of the event stream look as the routes show the same records. */
+const EVENT_VIEWS: EventViews = {
+  job: jobView,
+  evaluation: evaluationView,
+  deployment: deploymentView,
+  allocation: (alloc) => allocationView(alloc, false),
+  node: nodeView,
+};
+
+export interface ServerOptions {
+  config: ServerConfig;
+  storage: RaftStorage;
+  clock: Clock;
+  random: Random;
+  logger: Logger;
+  /** Answers API requests that devices forward over their connection. */
+  serveApi(request: Request): Promise<Response> | Response;
+}
+
+export class Server implements ServerContext {
+  readonly config: ServerConfig;
+  readonly state: State;
+  readonly watch: Watch;
+  readonly events: EventBuffer;
+  readonly devices: Sessions;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Replica;
+  readonly leader: Leader;
+  readonly #logger: Logger;
+
+  constructor(options: ServerOptions) {
+    const { config, clock, random, logger } = options;
+    this.config = config;
+    this.clock = clock;
+    this.random = random;
+    this.#logger = logger;
+    this.state = new State({ jobVersionsTracked: config.jobVersionsTracked, region: config.region });
+    this.watch = new Watch(clock);
+    this.events = new EventBuffer(config.eventBufferSize, EVENT_VIEWS);
+    this.log = this.#createLog(options);
+    this.leader = new Leader(this, logger);
+    this.devices = new Sessions({
+      state: this.state,
+      clock,
+      random,
+      logger,
+      propose: (command) => this.propose(command),
+      isLeader: () => this.leader.active,
+      leaderAddress: () => this.log.leader?.rpcAddress ?? "",
+      servers: () => this.log.peers().map((peer) => peer.rpcAddress),
+      beat: (nodeId) => this.leader.beat(nodeId),
+      serveApi: options.serveApi,
+    });
+    this.#listen();
+  }
+
+  /** Loads what is stored and takes part in the cluster. */
+  async start(): Promise<void> {
+    await this.log.start(this.state);
+  }
+
+  /** Stops in order; the state on disk is complete at every moment, so this loses nothing and hurries nothing. */
+  async stop(): Promise<void> {
+    this.leader.stop();
+    this.devices.closeAll("the server is stopping");
+    await this.log.stop();
+  }
+
+  /** A request that came to the rpc listener: a device's connection or another server's raft messages. */
+  handleRpc(request: Request, info: RequestInfo): Response | Promise<Response> {
+    const path = new URL(request.url).pathname;
+    if (path === DEVICE_PATH) return this.devices.accept(info);
+    if (path.startsWith("/v1/raft/")) return this.log.handle(request);
+    return new Response("This is the rpc port, for devices and servers: the API has a port of its own", {
+      status: 404,
+    });
+  }
+
+  nowNs(): number {
+    return this.clock.nowMs() * 1e6;
+  }
+
+  async propose(command: Command): Promise<{ index: number; result: ApplyResult }> {
+    const answer = await this.log.propose(command);
+    const { refused } = answer.result;
+    if (refused) throw new ApiError(refused.status, refused.message);
+    return answer;
+  }
+
+  dryRun(job: Job, options: { annotate: boolean }): DryRun {
+    return this.leader.dryRun(job, options);
+  }
+
+  collectGarbage(): Promise<void> {
+    return this.leader.collectGarbage();
+  }
+
+  #createLog({ config, clock, random, logger, storage }: ServerOptions): Replica {
+    const tell = (level: "debug" | "info" | "warn" | "error", message: string) => logger[level](message);
+    const self = { id: config.id, rpcAddress: config.rpcAddress, httpAddress: config.httpAddress };
+    return createReplica({
+      ...self,
+      bootstrap: config.bootstrapExpect === 1 ? [{ ...self, voter: true }] : null,
+      storage,
+      transport: httpTransport({ id: config.id, rpcAddress: config.rpcAddress, clock, logger: tell }),
+      clock,
+      random,
+      tuning: {
+        snapshotThreshold: config.snapshotThreshold,
+        snapshotIntervalMs: config.snapshotIntervalMs,
+        trailingLogs: config.trailingLogs,
+      },
+      logger: tell,
+    });
+  }
+
+  #listen(): void {
+    // Order matters: the leader's queues first, then the devices, then those who only read.
+    this.state.onChanges((changes) => {
+      this.leader.onChanges(changes);
+      this.devices.onChanges(changes);
+      this.watch.notify(changes);
+      this.events.add(changes);
+    });
+    this.state.onRestore(() => {
+      this.watch.wakeAll();
+      this.events.reset();
+      this.devices.closeAll("the server's state was replaced by a snapshot");
+    });
+    this.log.onLeadership((leading) => {
+      if (leading) {
+        this.#logger.info("cluster leadership acquired");
+        this.leader.start();
+        return;
+      }
+      this.#logger.info("cluster leadership lost");
+      this.leader.stop();
+      this.devices.closeAll("leadership moved to another server");
+    });
+  }
+}
+
+/** The raft storage for a data dir, or in memory for none. Throws ConfigError when the directory cannot be used. */
+export async function openStorage(dataDir: string | null): Promise<RaftStorage> {
+  if (dataDir === null) return memoryStorage();
+  const { libsqlStorage } = await import("./storage_libsql.ts");
+  return libsqlStorage({ path: join(dataDir, "raft.db") });
+}
+
+/** This server's stable id: kept in its data dir, made once; a new one every time without a data dir. */
+export async function loadServerId(dataDir: string | null, random: Random): Promise<string> {
+  if (dataDir === null) return random.uuid();
+  const file = join(dataDir, "node-id");
+  try {
+    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    const known = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return "";
+      throw error;
+    });
+    if (known.trim()) return known.trim();
+    const id = random.uuid();
+    await writeFile(file, id, { mode: 0o600 });
+    return id;
+  } catch (error) {
+    throw new ConfigError(
+      `Cannot use data_dir ${dataDir}: ${errorText(error)}: make it writable for this user`,
+    );
+  }
+}
