@@ -5,6 +5,8 @@ import { type Logger, silentLogger } from "../core/logger.ts";
 import { checkConfig, ConfigReader, field, type Schema } from "./config_check.ts";
 import type { Driver } from "./driver.ts";
 import { MockDriver } from "./mock.ts";
+import { PodmanDriver } from "./podman.ts";
+import { PODMAN_LOGGING_SCHEMA } from "./podman_config.ts";
 import { RawExecDriver } from "./raw_exec.ts";
 import { parseIdRanges } from "./users.ts";
 
@@ -26,14 +28,30 @@ const RAW_EXEC_SCHEMA: Schema = {
   denied_envvars: field.strings,
 };
 
+const PODMAN_SCHEMA: Schema = {
+  socket_path: field.string,
+  volumes: field.block({ enabled: field.bool, selinuxlabel: field.string }),
+  gc: field.block({ container: field.bool }),
+  recover_stopped: field.bool,
+  disable_log_collection: field.bool,
+  extra_labels: field.strings,
+  dns_servers: field.strings,
+  client_http_timeout: field.duration,
+  logging: field.block(PODMAN_LOGGING_SCHEMA),
+};
+
 const BUILDERS: Record<string, (config: Record<string, unknown>, options: DriverOptions) => Driver> = {
   raw_exec: makeRawExec,
+  podman: makePodman,
   mock_driver: makeMock,
 };
 
 /** All drivers by name. Throws ConfigError when a plugin block is wrong or names a driver that is not built. */
 export function createDrivers(pluginConfig: PluginConfig, options: DriverOptions = {}): Map<string, Driver> {
-  for (const name of Object.keys(pluginConfig)) {
+  const configs: PluginConfig = {};
+  for (const [given, config] of Object.entries(pluginConfig)) {
+    const name = given === "nomad-driver-podman" ? "podman" : given;
+    configs[name] = config;
     if (Object.hasOwn(BUILDERS, name)) continue;
     throw new ConfigError(
       `plugin "${name}": this program has no such driver; it has ${Object.keys(BUILDERS).sort().join(", ")}`,
@@ -41,7 +59,7 @@ export function createDrivers(pluginConfig: PluginConfig, options: DriverOptions
   }
   const drivers = new Map<string, Driver>();
   for (const [name, build] of Object.entries(BUILDERS)) {
-    const driver = build(pluginConfig[name] ?? {}, options);
+    const driver = build(configs[name] ?? {}, options);
     drivers.set(driver.name, driver);
   }
   return drivers;
@@ -79,4 +97,26 @@ function makeRawExec(config: Record<string, unknown>, options: DriverOptions): D
 function makeMock(config: Record<string, unknown>): Driver {
   requireGood("mock_driver", config, {});
   return new MockDriver();
+}
+
+function makePodman(config: Record<string, unknown>, options: DriverOptions): Driver {
+  const read = requireGood("podman", config, PODMAN_SCHEMA);
+  const uid = process.getuid?.() ?? 0;
+  const socket = uid === 0 ? "/run/podman/podman.sock" : `/run/user/${uid}/podman/podman.sock`;
+  const volumes = read.block("volumes");
+  const logging = read.block("logging");
+  return new PodmanDriver({
+    socketPath: read.text("socket_path", `unix://${socket}`),
+    volumesEnabled: volumes.bool("enabled", true),
+    selinuxLabel: volumes.text("selinuxlabel"),
+    removesContainers: read.block("gc").bool("container", true),
+    recoversStopped: read.bool("recover_stopped", true),
+    disableLogCollection: read.bool("disable_log_collection"),
+    extraLabels: read.strings("extra_labels"),
+    dnsServers: read.strings("dns_servers"),
+    loggingDriver: logging.text("driver"),
+    loggingOptions: logging.map("options"),
+    httpTimeoutMs: read.durationMs("client_http_timeout", 60_000),
+    log: options.log ?? silentLogger,
+  });
 }

@@ -1,0 +1,43 @@
+// A Podman API service of the tests' own, on a socket in a temp dir, with the image made by scripts/podman_setup.sh.
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { eventually } from "./fixture.ts";
+
+export function podmanService() {
+  const dir = mkdtempSync(join(tmpdir(), "podman-test-"));
+  const path = join(dir, "podman.sock");
+  let child: ChildProcess | null = null;
+  return {
+    socket: `unix://${path}`,
+    dir,
+    async start(): Promise<void> {
+      const setup = fileURLToPath(new URL("../../scripts/podman_setup.sh", import.meta.url));
+      const made = spawnSync("/bin/sh", [setup], { encoding: "utf8" });
+      if (made.status !== 0) throw new Error(`podman_setup.sh failed: ${made.stdout}${made.stderr}`);
+      child = spawn("podman", ["system", "service", "--time=0", `unix://${path}`], { stdio: "ignore" });
+      await eventually("Podman's socket", () => existsSync(path));
+    },
+    /** Ends the service and begins a new one on the same socket. */
+    async restart(): Promise<void> {
+      await end();
+      await this.start();
+    },
+    async stop(): Promise<void> {
+      await end();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+
+  async function end(): Promise<void> {
+    const ending = child;
+    if (ending === null) return;
+    const gone = new Promise((resolve) => ending.on("exit", resolve));
+    ending.kill("SIGKILL");
+    await gone;
+    rmSync(path, { force: true });
+    child = null;
+  }
+}
