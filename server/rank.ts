@@ -14,10 +14,11 @@ import { asksForInstances, assignInstances, InstancesInUse } from "./devices.ts"
 import { Distinct } from "./distinct.ts";
 import { type Feasibility, feasibilityOf, perAllocVolumesCheck } from "./feasible.ts";
 import { FullSearch } from "./full_search.ts";
+import { matchesGlob } from "./glob.ts";
 import { MetricTally, type ScoreRow, type SearchScope } from "./metrics.ts";
 import type { Demand } from "./node_table.ts";
 import { assignPorts, type PortAsk, portAskOf, type PortGrant } from "./ports.ts";
-import { groupResources, withGrants } from "./resources.ts";
+import { groupResources, resourcesInPlace, withGrants } from "./resources.ts";
 import { Scoring } from "./scoring.ts";
 import type { StateReader } from "./state_reader.ts";
 import { exhausted, portTaken, UsageJournal, type UsageOverlay } from "./usage.ts";
@@ -55,7 +56,11 @@ export interface Choice {
   resources: AllocatedResources;
   demand: Demand;
   metrics: AllocMetric | null;
+  /** Allocations that must make room. */
+  preempted: Allocation[];
 }
+
+type Found = Omit<Choice, "metrics">;
 
 /** Everything about one group of the job that stays the same during the run. */
 interface GroupSearch {
@@ -139,6 +144,30 @@ export class Ranker {
     this.#touch(slot);
   }
 
+  /** Takes over the group's new version on the same node, ports and instances kept; null when it does not fit there. */
+  updateInPlace(
+    alloc: Allocation,
+    group: TaskGroup,
+  ): { before: Demand; after: Demand; resources: AllocatedResources } | null {
+    const { state: { nodeTable: table }, overlay, job } = this.input;
+    const slot = table.slot(alloc.NodeID);
+    const node = table.nodes[slot];
+    if (!node || !inDatacenters(node, job)) return null;
+    const search = this.#search(group);
+    if (!search.feasibility.feasible(slot)) return null;
+    const resources = resourcesInPlace(group, alloc.AllocatedResources);
+    const before = demandOf(alloc.AllocatedResources);
+    const after = demandOf(resources);
+    this.journal.add(slot, before, -1);
+    if (exhausted(table, overlay, slot, after)) {
+      this.journal.add(slot, before, 1);
+      return null;
+    }
+    this.journal.add(slot, after, 1);
+    this.#touch(slot);
+    return { before, after, resources };
+  }
+
   #uncount(alloc: Allocation, slot: number): void {
     this.#perSlot[slot]!--;
     this.#live.delete(alloc.ID);
@@ -158,6 +187,13 @@ export class Ranker {
     return { classes, escaped };
   }
 
+  /** Whether the node could run the group at all, whatever is free on it. */
+  accepts(group: TaskGroup, slot: number): boolean {
+    const node = this.input.state.nodeTable.nodes[slot];
+    return node !== undefined && inDatacenters(node, this.input.job) &&
+      this.#search(group).feasibility.feasible(slot);
+  }
+
   /** Finds a node; the choice is noted at once. With null comes the reason. */
   choose(group: TaskGroup, wish: Wish): { choice: Choice } | { choice: null; failure: AllocMetric } {
     const search = this.#search(group);
@@ -171,7 +207,7 @@ export class Ranker {
     return { choice: { ...found, metrics } };
   }
 
-  #find(search: GroupSearch, wish: Wish, tally: MetricTally): Omit<Choice, "metrics"> | null {
+  #find(search: GroupSearch, wish: Wish, tally: MetricTally): Found | null {
     if (wish.only !== undefined) return this.#findOn(search, wish.only, wish, tally);
     if (wish.preferred !== undefined && wish.preferred >= 0) {
       const there = this.#findOn(search, wish.preferred, wish, tally);
@@ -185,7 +221,7 @@ export class Ranker {
     return this.#findSample(search, wish, tally);
   }
 
-  #findOn(search: GroupSearch, slot: number, wish: Wish, tally: MetricTally): Omit<Choice, "metrics"> | null {
+  #findOn(search: GroupSearch, slot: number, wish: Wish, tally: MetricTally): Found | null {
     if (!this.#usable(search, slot, wish, tally)) return null;
     if (wish.metrics) tally.row(this.#rowOf(search, slot));
     return this.#grant(search, slot, tally);
@@ -199,14 +235,14 @@ export class Ranker {
     return { ...row, Scores: { binpack: fit }, NormScore: fit };
   }
 
-  #findSample(search: GroupSearch, wish: Wish, tally: MetricTally): Omit<Choice, "metrics"> | null {
+  #findSample(search: GroupSearch, wish: Wish, tally: MetricTally): Found | null {
     const { slots } = this.input.candidates;
     const n = slots.length;
     const limit = search.scoring.wide ? n : sampleSize(this.input.job, n);
     const tried: { slot: number; score: number }[] = [];
     const skipped: { slot: number; score: number }[] = [];
     let seen = 0;
-    let best: Omit<Choice, "metrics"> | null = null;
+    let best: Found | null = null;
     while (!best) {
       while (seen < n && tried.length < limit) {
         const slot = slots[(this.#start + this.#cursor * this.#stride) % n]!;
@@ -231,7 +267,7 @@ export class Ranker {
     search: GroupSearch,
     pool: { slot: number; score: number }[],
     tally: MetricTally,
-  ): Omit<Choice, "metrics"> | null {
+  ): Found | null {
     while (pool.length > 0) {
       let best = 0;
       for (let i = 1; i < pool.length; i++) if (pool[i]!.score > pool[best]!.score) best = i;
@@ -242,7 +278,7 @@ export class Ranker {
     return null;
   }
 
-  #findFull(search: GroupSearch, wish: Wish, tally: MetricTally): Omit<Choice, "metrics"> | null {
+  #findFull(search: GroupSearch, wish: Wish, tally: MetricTally): Found | null {
     const full = search.full ??= this.#buildFull(search);
     for (;;) {
       const slot = full.best();
@@ -310,9 +346,9 @@ export class Ranker {
     return probe && typeof grant !== "string" ? null : grant;
   }
 
-  #grant(search: GroupSearch, slot: number, tally: MetricTally): Omit<Choice, "metrics"> | null {
+  #grant(search: GroupSearch, slot: number, tally: MetricTally): Found | null {
     const node = this.input.state.nodeTable.nodes[slot]!;
-    const plain = { slot, node, resources: search.resources, demand: search.demand };
+    const plain = { slot, node, resources: search.resources, demand: search.demand, preempted: [] };
     if (!search.ports && !search.instances) return plain;
     const ports = search.ports ? this.#portsOf(search, slot, false) : null;
     if (typeof ports === "string") {
@@ -328,7 +364,7 @@ export class Ranker {
       return null;
     }
     const resources = withGrants(search.resources, ports, instances);
-    return { slot, node, resources, demand: demandOf(resources) };
+    return { slot, node, resources, demand: demandOf(resources), preempted: [] };
   }
 
   /** Cores and devices in use on the slot: state's allocations but those the plan stops, and the plan's own. */
@@ -346,7 +382,7 @@ export class Ranker {
 
   #planned = new Map<number, AllocatedResources[]>();
 
-  #take(search: GroupSearch, found: Omit<Choice, "metrics">): void {
+  #take(search: GroupSearch, found: Found): void {
     const { slot, demand, resources } = found;
     this.journal.add(slot, demand, 1);
     if (search.instances) {
@@ -443,6 +479,11 @@ function gcd(a: number, b: number): number {
 
 function isSystem(job: Job): boolean {
   return job.Type === "system" || job.Type === "sysbatch";
+}
+
+function inDatacenters(node: Node, job: Job): boolean {
+  if (job.NodePool !== "all" && node.NodePool !== job.NodePool) return false;
+  return job.Datacenters.some((glob) => matchesGlob(glob, node.Datacenter));
 }
 
 function isOver(alloc: Allocation): boolean {

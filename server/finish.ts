@@ -1,0 +1,105 @@
+// How an evaluation ends: complete, complete with a blocked successor that waits for room, blocked again, or pending
+// because its plan was only a part. Shared by the generic and the system scheduler. Pure.
+import type { Random } from "../core/env.ts";
+import type { AllocMetric, DesiredUpdates, Evaluation, Job } from "../core/types.ts";
+import { newEvaluation } from "./evaluations.ts";
+import { changesNothing, type Plan, type PlanBuilder } from "./plan_builder.ts";
+
+export const BLOCKED_PLACEMENTS = "created to place remaining allocations";
+
+/** What the schedulers need to know besides the state. */
+export interface Outcome {
+  evaluation: Evaluation;
+  job: Job | null;
+  nowNs: number;
+  random: Random;
+  snapshotIndex: number;
+  failed: Record<string, AllocMetric>;
+  /** Allocations still to be placed by group. */
+  queued: Record<string, number>;
+  desired: Record<string, DesiredUpdates>;
+  deploymentId: string;
+  more: boolean;
+  /** Classes that were looked at for the failed groups. */
+  classes: Map<string, boolean>;
+  escaped: boolean;
+  /** Batch placements of system jobs that wait for each node by itself block by class like others. */
+  followups: Evaluation[];
+}
+
+export function finish(builder: PlanBuilder, outcome: Outcome): Plan {
+  const { evaluation, more } = outcome;
+  const hasFailures = Object.keys(outcome.failed).length > 0;
+  const wasBlocked = evaluation.Status === "blocked";
+  const created = [...outcome.followups];
+  const done: Evaluation = {
+    ...evaluation,
+    Status: "complete",
+    StatusDescription: "",
+    FailedTGAllocs: hasFailures ? outcome.failed : null,
+    QueuedAllocations: outcome.queued,
+    PlanAnnotations: evaluation.PlanAnnotations ??
+      { DesiredTGUpdates: outcome.desired, PreemptedAllocs: null },
+    DeploymentID: outcome.deploymentId || evaluation.DeploymentID,
+    SnapshotIndex: outcome.snapshotIndex,
+    WaitUntil: null,
+    ModifyTime: outcome.nowNs,
+  };
+  if (more) done.Status = wasBlocked ? "blocked" : "pending";
+  else if (hasFailures && wasBlocked) Object.assign(done, blockAgain(evaluation, outcome));
+  else if (hasFailures) {
+    const blocked = blockedEvaluation(outcome);
+    done.BlockedEval = blocked.ID;
+    created.push(blocked);
+  }
+  builder.result.evals = [done, ...created];
+  return {
+    result: builder.result,
+    holds: builder.holds,
+    more,
+    allAtOnce: outcome.job?.AllAtOnce ?? false,
+    evaluation: done,
+    created,
+    failed: outcome.failed,
+  };
+}
+
+/** A blocked evaluation that did not get everything goes on waiting, with what it learned. */
+function blockAgain(evaluation: Evaluation, outcome: Outcome): Partial<Evaluation> {
+  return {
+    Status: "blocked",
+    StatusDescription: evaluation.StatusDescription,
+    ClassEligibility: Object.fromEntries(outcome.classes),
+    EscapedComputedClass: outcome.escaped,
+    PlanAnnotations: null,
+    QueuedAllocations: null,
+    DeploymentID: evaluation.DeploymentID,
+  };
+}
+
+function blockedEvaluation(outcome: Outcome): Evaluation {
+  const { evaluation, job, nowNs, random } = outcome;
+  return newEvaluation({
+    ID: random.uuid(),
+    Namespace: evaluation.Namespace,
+    Priority: evaluation.Priority,
+    Type: evaluation.Type,
+    TriggeredBy: "queued-allocs",
+    JobID: evaluation.JobID,
+    JobModifyIndex: job?.JobModifyIndex ?? evaluation.JobModifyIndex,
+    Status: "blocked",
+    StatusDescription: BLOCKED_PLACEMENTS,
+    PreviousEval: evaluation.ID,
+    FailedTGAllocs: outcome.failed,
+    ClassEligibility: Object.fromEntries(outcome.classes),
+    EscapedComputedClass: outcome.escaped,
+    SnapshotIndex: outcome.snapshotIndex,
+    CreateTime: nowNs,
+  });
+}
+
+/** Whether a blocked evaluation that ran again has nothing to write: it only goes on waiting. */
+export function onlyBlocksAgain(plan: Plan): boolean {
+  return plan.evaluation.Status === "blocked" && !plan.more && plan.created.length === 0 &&
+    changesNothing(plan.result);
+}

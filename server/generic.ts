@@ -1,0 +1,248 @@
+// The scheduler of service and batch jobs: reconcile says what has to change, the ranker finds nodes, the plan builder
+// writes it down. Synchronous and pure: equal state, evaluation, random numbers and time give an equal plan.
+import type { Allocation, AllocMetric, Job, TaskGroup } from "../core/types.ts";
+import { isTerminal } from "./alloc_sets.ts";
+import { candidatesFor } from "./candidates.ts";
+import { finish } from "./finish.ts";
+import { indexOfName } from "./name_index.ts";
+import { type Plan, PlanBuilder } from "./plan_builder.ts";
+import { Ranker } from "./rank.ts";
+import {
+  isActive,
+  type PlacementWish,
+  reconcile,
+  type ReconcileResult,
+  type UpdateKind,
+} from "./reconcile.ts";
+import { failedNodes, trackerAfter } from "./reschedule.ts";
+import type { ScheduleInput } from "./schedule.ts";
+import { tasksUpdated } from "./tasks_updated.ts";
+
+export function scheduleGeneric(input: ScheduleInput): Plan {
+  const run = new GenericRun(input);
+  try {
+    return run.run();
+  } finally {
+    run.end();
+  }
+}
+
+class GenericRun {
+  #job: Job | null;
+  #allocs: Allocation[];
+  #ranker: Ranker;
+  #builder: PlanBuilder;
+  #failed: Record<string, AllocMetric> = {};
+  #queued: Record<string, number> = {};
+  #inPlace = new Map<string, { slot: number; granted: NonNullable<ReturnType<Ranker["updateInPlace"]>> }>();
+  #deploymentId = "";
+
+  constructor(private readonly input: ScheduleInput) {
+    const { state, evaluation } = input;
+    const { Namespace, JobID } = evaluation;
+    this.#job = state.job(Namespace, JobID) ?? null;
+    this.#allocs = [...state.allocsByJob(Namespace, JobID)];
+    this.#builder = new PlanBuilder(evaluation);
+    const job = this.#job;
+    this.#ranker = new Ranker({
+      state,
+      overlay: input.overlay,
+      job: job ?? GONE,
+      candidates: job && !job.Stop ? candidatesFor(state, job.Datacenters, job.NodePool) : NO_CANDIDATES,
+      algorithm: input.algorithm,
+      random: input.random,
+      ...(input.stopwatchNs ? { stopwatchNs: input.stopwatchNs } : {}),
+    });
+    if (job) { for (const alloc of this.#allocs) if (!isTerminal(alloc)) this.#ranker.addLive(alloc); }
+  }
+
+  end(): void {
+    this.#ranker.journal.rollback();
+  }
+
+  run(): Plan {
+    const { state, evaluation, nowNs, random } = this.input;
+    const changes = reconcile({
+      job: this.#job,
+      jobId: evaluation.JobID,
+      allocs: this.#allocs,
+      deployment: state.latestDeployment(evaluation.Namespace, evaluation.JobID) ?? null,
+      evaluation,
+      nowNs,
+      random,
+      node: (id) => state.node(id),
+      updateKind: (alloc, group) => this.#updateKind(alloc, group),
+    });
+    this.#chooseDeployment(changes);
+    this.#writeChanges(changes);
+    const more = this.#placeAll(changes);
+    const eligibility = this.#eligibility();
+    return finish(this.#builder, {
+      evaluation,
+      job: this.#job,
+      nowNs,
+      random,
+      snapshotIndex: state.index,
+      failed: this.#failed,
+      queued: this.#queued,
+      desired: changes.desired,
+      deploymentId: this.#deploymentId,
+      more,
+      ...eligibility,
+      followups: changes.followups,
+    });
+  }
+
+  /** How a running allocation gets to the present version. What fits in place is taken at once. */
+  #updateKind(alloc: Allocation, group: TaskGroup): UpdateKind {
+    const job = this.#job!;
+    if (alloc.Job.JobModifyIndex === job.JobModifyIndex && alloc.Job.CreateIndex === job.CreateIndex) {
+      return "ignore";
+    }
+    if (alloc.Job.CreateIndex !== job.CreateIndex || tasksUpdated(alloc.Job, job, group.Name)) {
+      return "destructive";
+    }
+    if (isTerminal(alloc) || alloc.ClientStatus === "unknown") return "ignore";
+    const granted = this.#ranker.updateInPlace(alloc, group);
+    if (!granted) return "destructive";
+    this.#inPlace.set(alloc.ID, { slot: this.input.state.nodeTable.slot(alloc.NodeID), granted });
+    return "inPlace";
+  }
+
+  #chooseDeployment(changes: ReconcileResult): void {
+    const { state, evaluation } = this.input;
+    const latest = state.latestDeployment(evaluation.Namespace, evaluation.JobID);
+    const job = this.#job;
+    const current = latest && job && latest.JobVersion === job.Version &&
+        latest.JobCreateIndex === job.CreateIndex && isActive(latest)
+      ? latest.ID
+      : "";
+    this.#deploymentId = changes.deployment?.ID ?? current;
+    this.#builder.setDeployment(changes.deployment);
+    this.#builder.result.deploymentUpdates = changes.deploymentUpdates;
+  }
+
+  #writeChanges(changes: ReconcileResult): void {
+    for (const stop of changes.stops) this.#builder.stop(stop);
+    for (const alloc of changes.stopped) this.#ranker.release(alloc, !isTerminal(alloc));
+    if (changes.updates.length > 0) this.#builder.result.updates = changes.updates;
+    for (const { alloc } of changes.inPlace) {
+      const { slot, granted } = this.#inPlace.get(alloc.ID)!;
+      this.#builder.updateInPlace({
+        id: alloc.ID,
+        slot,
+        job: this.#job!,
+        ...granted,
+        deploymentId: this.#deploymentId,
+      });
+    }
+  }
+
+  /** Replacements first, then what is missing. Returns whether the plan was full before the end. */
+  #placeAll(changes: ReconcileResult): boolean {
+    if (!this.#job || this.#job.Stop) return false;
+    for (const group of this.#job.TaskGroups) this.#queued[group.Name] = 0;
+    const wishes = [...changes.destructive, ...changes.placements];
+    for (const wish of wishes) this.#queued[wish.group.Name]!++;
+    let placed = 0;
+    for (const wish of wishes) {
+      const failure = this.#failed[wish.group.Name];
+      if (failure) {
+        // The next one of the same group would find nothing either.
+        failure.CoalescedFailures++;
+        continue;
+      }
+      if (placed >= this.input.placementsMax) return true;
+      if (!this.#place(wish)) continue;
+      placed++;
+      this.#queued[wish.group.Name]!--;
+    }
+    return false;
+  }
+
+  #place(wish: PlacementWish): boolean {
+    const { state, random, nowNs } = this.input;
+    const { group, previous } = wish;
+    const job = wish.version ?? this.#job!;
+    const placedGroup = wish.version?.TaskGroups.find((candidate) => candidate.Name === group.Name) ?? group;
+    const releases = previous !== null && wish.stopPrevious !== null && !isTerminal(previous);
+    if (releases) this.#ranker.release(previous, true);
+    const found = this.#ranker.choose(placedGroup, {
+      index: indexOfName(wish.name),
+      metrics: this.#builder.wantsMetrics(group.Name),
+      ...this.#preference(wish),
+    });
+    if (!found.choice) {
+      if (releases) this.#ranker.retain(previous);
+      this.#failed[group.Name] = found.failure;
+      if (wish.rescheduled && previous) this.#noteNoPlacement(previous);
+      return false;
+    }
+    const { choice } = found;
+    if (wish.stopPrevious) this.#builder.stop(wish.stopPrevious);
+    this.#builder.place({
+      id: random.uuid(),
+      name: wish.name,
+      group: group.Name,
+      nodeId: choice.node.ID,
+      slot: choice.slot,
+      job,
+      resources: choice.resources,
+      demand: choice.demand,
+      metrics: choice.metrics,
+      deploymentId: wish.version ? previous?.DeploymentID ?? "" : this.#deploymentId,
+      canary: wish.canary,
+      previous: previous?.ID ?? "",
+      rescheduleTracker: previous === null
+        ? null
+        : wish.rescheduled
+        ? trackerAfter(previous, nowNs)
+        : previous.RescheduleTracker,
+      preempted: choice.preempted.map((alloc) => alloc.ID),
+    });
+    for (const alloc of choice.preempted) {
+      this.#builder.result.preemptions.push({ id: alloc.ID, by: this.#builder.result.placements.at(-1)!.id });
+    }
+    return state !== null;
+  }
+
+  #preference({ previous, rescheduled, group }: PlacementWish): {
+    preferred?: number;
+    penalty?: ReadonlySet<number>;
+  } {
+    if (!previous) return {};
+    const table = this.input.state.nodeTable;
+    if (rescheduled) return { penalty: new Set([...failedNodes(previous)].map((id) => table.slot(id))) };
+    if (!group.EphemeralDisk.Sticky) return {};
+    const slot = table.slot(previous.NodeID);
+    return slot >= 0 && table.ready[slot] === 1 ? { preferred: slot } : {};
+  }
+
+  /** The failed allocation keeps the news that nobody could take its place. */
+  #noteNoPlacement(previous: Allocation): void {
+    const tracker = previous.RescheduleTracker;
+    if (!tracker || tracker.LastReschedule === "no placement") return;
+    this.#builder.result.updates = [...this.#builder.result.updates ?? [], {
+      id: previous.ID,
+      rescheduleTracker: { ...tracker, LastReschedule: "no placement" },
+    }];
+  }
+
+  #eligibility(): { classes: Map<string, boolean>; escaped: boolean } {
+    const classes = new Map<string, boolean>();
+    let escaped = false;
+    for (const group of this.#job?.TaskGroups ?? []) {
+      if (!this.#failed[group.Name]) continue;
+      const found = this.#ranker.eligibility(group);
+      escaped ||= found.escaped;
+      for (const [name, eligible] of found.classes) {
+        classes.set(name, (classes.get(name) ?? false) || eligible);
+      }
+    }
+    return { classes, escaped };
+  }
+}
+
+const NO_CANDIDATES = { slots: new Int32Array(0), byDatacenter: {} };
+/** Stands in for a purged job: only its stops are planned. */
+const GONE = { Type: "service", NodePool: "", TaskGroups: [] } as unknown as Job;

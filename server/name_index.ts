@@ -1,0 +1,71 @@
+// Which indexes of `job.group[index]` a group has in use, so that names stay stable: a new allocation gets the lowest
+// free one, the highest ones go first when the count shrinks. Pure.
+import type { Allocation } from "../core/types.ts";
+
+export function allocName(jobId: string, group: string, index: number): string {
+  return `${jobId}.${group}[${index}]`;
+}
+
+/** The number in the brackets at the end, -1 when there is none. */
+export function indexOfName(name: string): number {
+  const open = name.lastIndexOf("[");
+  return open < 0 || !name.endsWith("]") ? -1 : Number(name.slice(open + 1, -1));
+}
+
+export class NameIndex {
+  #used = new Set<number>();
+  #lowest = 0;
+
+  constructor(
+    private readonly jobId: string,
+    private readonly group: string,
+    private readonly count: number,
+    allocs: Iterable<Allocation>,
+  ) {
+    for (const alloc of allocs) this.#used.add(indexOfName(alloc.Name));
+  }
+
+  /** `n` names nobody has, lowest first; when all of 0…count-1 are taken they are given out a second time. */
+  next(n: number): string[] {
+    const names: string[] = [];
+    for (; names.length < n && this.#lowest < this.count; this.#lowest++) {
+      if (!this.#used.has(this.#lowest)) names.push(this.#take(this.#lowest));
+    }
+    for (let index = 0; names.length < n; index++) names.push(this.#take(index));
+    return names;
+  }
+
+  /** The `n` highest names in use, as a set; they are free afterwards. */
+  highest(n: number): Set<string> {
+    const indexes = [...this.#used].sort((a, b) => b - a).slice(0, n);
+    for (const index of indexes) this.unset(index);
+    return new Set(indexes.map((index) => allocName(this.jobId, this.group, index)));
+  }
+
+  unset(index: number): void {
+    this.#used.delete(index);
+    if (index < this.#lowest) this.#lowest = Math.max(index, 0);
+  }
+
+  /** Names for `n` canaries: those that will be replaced first, then free ones, then beyond the count. */
+  nextCanaries(n: number, canaries: readonly Allocation[], destructive: readonly Allocation[]): string[] {
+    const taken = new Set(canaries.map((alloc) => indexOfName(alloc.Name)));
+    const names: string[] = [];
+    const offer = (index: number) => {
+      if (names.length >= n || index < 0 || taken.has(index)) return;
+      taken.add(index);
+      names.push(this.#take(index));
+    };
+    for (const index of destructive.map((alloc) => indexOfName(alloc.Name)).sort((a, b) => a - b)) {
+      if (index < this.count) offer(index);
+    }
+    for (let index = 0; index < this.count; index++) if (!this.#used.has(index)) offer(index);
+    for (let index = this.count; names.length < n; index++) offer(index);
+    return names;
+  }
+
+  #take(index: number): string {
+    this.#used.add(index);
+    return allocName(this.jobId, this.group, index);
+  }
+}

@@ -1,0 +1,65 @@
+// The scheduler's door: one evaluation in, one plan out, without waiting for anything. Because it is synchronous the
+// state cannot move under it, so it works on the live tables and no copy is needed.
+//
+// Invariants: equal state, evaluation, random numbers and time give an equal plan (AllocationTime aside, which comes
+// from the stopwatch); the overlay is as it was before when the call returns.
+import type { Random } from "../core/env.ts";
+import type { Evaluation } from "../core/types.ts";
+import { scheduleGeneric } from "./generic.ts";
+import type { Plan } from "./plan_builder.ts";
+import type { StateReader } from "./state_reader.ts";
+import { scheduleSystem } from "./system.ts";
+import { UsageOverlay } from "./usage.ts";
+
+export type { Plan } from "./plan_builder.ts";
+
+/** Placements in one plan at most: a larger job is placed by several plans, so that no log entry gets huge. */
+export const PLACEMENTS_MAX = 5000;
+
+export interface ScheduleOptions {
+  /** What plans in flight hold; nothing when left out. */
+  overlay?: UsageOverlay;
+  placementsMax?: number;
+  /** Monotonic nanoseconds for AllocationTime; it reads 0 without. */
+  stopwatchNs?: () => number;
+}
+
+/** One scheduling run, with everything it may look at. */
+export interface ScheduleInput {
+  state: StateReader;
+  evaluation: Evaluation;
+  random: Random;
+  nowNs: number;
+  overlay: UsageOverlay;
+  placementsMax: number;
+  algorithm: "binpack" | "spread";
+  stopwatchNs?: () => number;
+}
+
+export function schedule(
+  state: StateReader,
+  evaluation: Evaluation,
+  random: Random,
+  nowNs: number,
+  options: ScheduleOptions = {},
+): Plan {
+  const input: ScheduleInput = {
+    state,
+    evaluation,
+    random,
+    nowNs,
+    overlay: options.overlay ?? new UsageOverlay(),
+    placementsMax: options.placementsMax ?? PLACEMENTS_MAX,
+    algorithm: algorithmFor(state, evaluation),
+    ...(options.stopwatchNs ? { stopwatchNs: options.stopwatchNs } : {}),
+  };
+  const type = state.job(evaluation.Namespace, evaluation.JobID)?.Type ?? evaluation.Type;
+  return type === "system" || type === "sysbatch" ? scheduleSystem(input) : scheduleGeneric(input);
+}
+
+/** The pool's own algorithm, else the cluster's. */
+function algorithmFor(state: StateReader, evaluation: Evaluation): "binpack" | "spread" {
+  const pool = state.job(evaluation.Namespace, evaluation.JobID)?.NodePool ?? "default";
+  const own = state.nodePool(pool)?.SchedulerConfiguration?.SchedulerAlgorithm;
+  return (own || state.schedulerConfig().SchedulerAlgorithm) === "spread" ? "spread" : "binpack";
+}

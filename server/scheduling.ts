@@ -1,0 +1,234 @@
+// The leader's scheduling as one piece: broker, blocked evaluations, plan queue and workers, fed by the changes of every
+// applied command. Nothing in it is durable: start() rebuilds it from state, stop() forgets it.
+//
+// Invariant: holds of a plan end before anything is scheduled on the state that contains the plan.
+import type { Clock, Random } from "../core/env.ts";
+import { errorText, NotLeaderError } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import type { Allocation, Evaluation } from "../core/types.ts";
+import { isClientTerminal } from "./alloc_sets.ts";
+import { BlockedEvals } from "./blocked.ts";
+import { Broker, DELIVERIES_MAX } from "./broker.ts";
+import type { Command } from "./commands.ts";
+import { jobEvaluation, newEvaluation } from "./evaluations.ts";
+import { PlanQueue } from "./plan.ts";
+import type { Changes, StateReader } from "./state_reader.ts";
+import { Workers } from "./worker.ts";
+
+/** Canceled evaluations are written in batches this far apart: nobody waits for them. */
+const TIDY_DELAY_MS = 100;
+/** A given-up evaluation is followed by another after one to ten minutes. */
+const FOLLOW_UP_MIN_MS = 60_000;
+const FOLLOW_UP_SPREAD_MS = 540_000;
+
+const SUPERSEDED = "canceled after more recent eval was processed";
+
+export interface LeaderContext {
+  state: StateReader;
+  clock: Clock;
+  random: Random;
+  logger: Logger;
+  nowNs(): number;
+  propose(command: Command): Promise<{ index: number }>;
+}
+
+export class Scheduling {
+  readonly broker = new Broker();
+  readonly blocked = new BlockedEvals();
+  readonly plans: PlanQueue;
+  readonly workers: Workers;
+  #running = false;
+  #cancelTimer: (() => void) | null = null;
+  #timerMs = Infinity;
+  #tidying = false;
+  #cancelable: Evaluation[] = [];
+
+  constructor(private readonly context: LeaderContext) {
+    const { broker, blocked } = this;
+    this.plans = new PlanQueue(context);
+    this.workers = new Workers({
+      ...context,
+      nowNs: () => context.nowNs(),
+      broker,
+      blocked,
+      plans: this.plans,
+      blockAgain: (evaluation) => this.#block(evaluation),
+      settled: () => this.#settled(),
+    });
+  }
+
+  /** Takes over everything the state says is open. */
+  start(): void {
+    this.#running = true;
+    for (const evaluation of this.context.state.evals()) this.#takeIn(evaluation);
+    this.workers.pause(this.context.state.schedulerConfig().PauseEvalBroker);
+    this.workers.start();
+    this.#settled();
+  }
+
+  stop(): void {
+    this.#running = false;
+    this.workers.stop();
+    this.broker.clear();
+    this.blocked.clear();
+    this.plans.clear();
+    this.#cancelable = [];
+    this.#cancelTimer?.();
+    this.#cancelTimer = null;
+    this.#timerMs = Infinity;
+  }
+
+  onChanges(changes: Changes): void {
+    this.plans.onChanges(changes);
+    if (!this.#running) return;
+    for (const evaluation of changes.evals) this.#takeIn(evaluation);
+    for (const id of changes.removedEvals) this.#drop(id);
+    this.#noticeRoom(changes);
+    if (changes.schedulerConfig) this.workers.pause(changes.schedulerConfig.PauseEvalBroker);
+    this.#mendStale(changes.allocs);
+    this.#settled();
+    this.workers.kick();
+  }
+
+  #takeIn(evaluation: Evaluation): void {
+    switch (evaluation.Status) {
+      case "pending":
+        return this.broker.enqueue(evaluation, this.context.clock.nowMs());
+      case "blocked":
+        return this.#block(evaluation);
+      case "complete":
+      case "failed":
+      case "canceled":
+        this.blocked.untrack(evaluation);
+        return this.broker.remove(evaluation.ID);
+    }
+  }
+
+  #drop(id: string): void {
+    this.broker.remove(id);
+    if (this.blocked.size > 0) this.blocked.remove({ ID: id });
+  }
+
+  #block(evaluation: Evaluation): void {
+    const { wake, duplicate } = this.blocked.block(evaluation);
+    if (duplicate) this.#cancelable.push({ ...duplicate, StatusDescription: duplicateText(duplicate) });
+    if (wake) this.broker.enqueue(evaluation, this.context.clock.nowMs());
+  }
+
+  /** Nodes that got room, by the changes of one command: blocked evaluations that could use it run again. */
+  #noticeRoom(changes: Changes): void {
+    const { state, clock } = this.context;
+    const classes = new Set<string>();
+    const addNodeOf = (alloc: Allocation) => {
+      const node = state.node(alloc.NodeID);
+      if (node) classes.add(node.ComputedClass);
+    };
+    for (const node of changes.nodes) if (node.Status === "ready") classes.add(node.ComputedClass);
+    for (const alloc of changes.clientAllocs) if (isClientTerminal(alloc)) addNodeOf(alloc);
+    for (const alloc of changes.removedAllocs) addNodeOf(alloc);
+    if (changes.schedulerConfig) { for (const node of state.nodes()) classes.add(node.ComputedClass); }
+    for (const evaluation of this.blocked.unblock(classes, changes.index)) {
+      this.broker.enqueue(evaluation, clock.nowMs());
+    }
+  }
+
+  /** A node may go down while a plan for it is in the log: whoever was placed there is looked at once more. */
+  #mendStale(allocs: readonly Allocation[]): void {
+    const { state, random } = this.context;
+    const jobs = new Set<string>();
+    for (const alloc of allocs) {
+      if (alloc.DesiredStatus !== "run" || alloc.ClientStatus !== "pending") continue;
+      const status = state.node(alloc.NodeID)?.Status;
+      if (status === "ready" || status === "initializing") continue;
+      jobs.add(`${alloc.Namespace}\0${alloc.JobID}`);
+    }
+    if (jobs.size === 0) return;
+    const evals = [...jobs].flatMap((key) => {
+      const [namespace, id] = key.split("\0") as [string, string];
+      const job = state.job(namespace, id);
+      return job ? [jobEvaluation(job, "node-update", { random, nowNs: this.context.nowNs() })] : [];
+    });
+    this.#write({ kind: "eval.upsert", time: this.context.nowNs(), evals });
+  }
+
+  /** After anything that may have moved evaluations: the timer, and what has to be written about them. */
+  #settled(): void {
+    if (!this.#running) return;
+    this.#armTimer();
+    this.#cancelable.push(...this.broker.takeCancelable());
+    for (const evaluation of this.broker.takeFailed()) this.#giveUp(evaluation);
+    if (this.#cancelable.length === 0 || this.#tidying) return;
+    this.#tidying = true;
+    this.context.clock.after(TIDY_DELAY_MS, () => this.#tidy());
+  }
+
+  #armTimer(): void {
+    const dueMs = this.broker.nextDueMs;
+    if (dueMs === null || dueMs >= this.#timerMs) return;
+    this.#cancelTimer?.();
+    this.#timerMs = dueMs;
+    const delayMs = Math.min(Math.max(dueMs - this.context.clock.nowMs(), 0), 0x7fffffff);
+    this.#cancelTimer = this.context.clock.after(delayMs, () => {
+      this.#cancelTimer = null;
+      this.#timerMs = Infinity;
+      this.broker.admitDue(this.context.clock.nowMs());
+      this.#armTimer();
+      this.workers.kick();
+    });
+  }
+
+  #tidy(): void {
+    this.#tidying = false;
+    if (!this.#running) return;
+    const evals = this.#cancelable.splice(0).flatMap((evaluation): Evaluation[] => {
+      const current = this.context.state.eval(evaluation.ID);
+      if (!current || (current.Status !== "pending" && current.Status !== "blocked")) return [];
+      return [{
+        ...current,
+        Status: "canceled",
+        StatusDescription: evaluation.StatusDescription.startsWith("existing")
+          ? evaluation.StatusDescription
+          : SUPERSEDED,
+        ModifyTime: this.context.nowNs(),
+      }];
+    });
+    if (evals.length > 0) this.#write({ kind: "eval.upsert", time: this.context.nowNs(), evals });
+  }
+
+  #giveUp(evaluation: Evaluation): void {
+    const { state, random } = this.context;
+    const current = state.eval(evaluation.ID) ?? evaluation;
+    const nowNs = this.context.nowNs();
+    const followUp = newEvaluation({
+      ID: random.uuid(),
+      Namespace: current.Namespace,
+      Priority: current.Priority,
+      Type: current.Type,
+      TriggeredBy: "failed-follow-up",
+      JobID: current.JobID,
+      JobModifyIndex: current.JobModifyIndex,
+      Wait: (FOLLOW_UP_MIN_MS + random.int(FOLLOW_UP_SPREAD_MS)) * 1e6,
+      PreviousEval: current.ID,
+      CreateTime: nowNs,
+    });
+    const failed: Evaluation = {
+      ...current,
+      Status: "failed",
+      StatusDescription: `evaluation reached delivery limit (${DELIVERIES_MAX})`,
+      NextEval: followUp.ID,
+      ModifyTime: nowNs,
+    };
+    this.#write({ kind: "eval.upsert", time: nowNs, evals: [failed, followUp] });
+  }
+
+  #write(command: Command): void {
+    this.context.propose(command).catch((error) => {
+      if (error instanceof NotLeaderError) return;
+      this.context.logger.warn(`Cannot write the outcome of evaluations: ${errorText(error)}`);
+    });
+  }
+}
+
+function duplicateText(evaluation: Evaluation): string {
+  return `existing blocked evaluation exists for job ${JSON.stringify(evaluation.JobID)}`;
+}
