@@ -173,10 +173,12 @@ export class PodmanDriver implements Driver {
 
   /** null when there is no such container. */
   async #inspect(op: string, id: string): Promise<Inspected | null> {
-    const answer = await this.#api.must(op, "GET", `/containers/${encodeURIComponent(id)}/json`, {
-      also: [404],
-    });
-    return answer.status === 404 ? null : answer.body as Inspected;
+    const path = `/containers/${encodeURIComponent(id)}/json`;
+    const answer = await this.#api.must(op, "GET", path, { also: [404, 500] });
+    if (answer.status < 300) return answer.body as Inspected;
+    // A container that is being removed at this moment is a 500 with these words.
+    if (answer.status === 404 || /no such container/i.test(answerText(answer))) return null;
+    throw new DriverError(op, `podman refused to ${op}: ${answerText(answer)}`, true);
   }
 
   async #remove(id: string): Promise<void> {
