@@ -1,0 +1,292 @@
+// The HTTP API as commands use it: paths and query in, decoded JSON out, with the raw text (for exact -json output),
+// the index (for blocking queries) and the next page's token. Address, namespace, region, token and TLS come from
+// flags and environment. Never retries: a command says what failed at once.
+import { readdirSync, readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { CommandError, RequestError } from "./errors.ts";
+import { type HttpResponse, openTransport, type TlsOptions, type Transport } from "./transport.ts";
+
+export interface ApiSettings {
+  address: string;
+  region: string;
+  namespace: string;
+  token: string;
+  httpAuth: string;
+  caCert: string;
+  caPath: string;
+  clientCert: string;
+  clientKey: string;
+  tlsServerName: string;
+  tlsSkipVerify: boolean;
+}
+
+const DEFAULTS: ApiSettings = {
+  address: "http://127.0.0.1:4646",
+  region: "",
+  namespace: "",
+  token: "",
+  httpAuth: "",
+  caCert: "",
+  caPath: "",
+  clientCert: "",
+  clientKey: "",
+  tlsServerName: "",
+  tlsSkipVerify: false,
+};
+
+export type Query = Record<string, string | number | boolean | undefined>;
+
+export interface Answer<T> {
+  data: T;
+  /** The body as it came. */
+  text: string;
+  /** X-Nomad-Index; 0 when the route has none. */
+  index: number;
+  nextToken: string;
+  /** Milliseconds since the leader was heard of; undefined when the answer does not say. */
+  lastContactMs: number | undefined;
+  knownLeader: boolean | undefined;
+}
+
+export interface CallOptions {
+  query?: Query;
+  body?: unknown;
+  signal?: AbortSignal;
+  /** Blocks until the watched data is newer than this index, or `waitMs` passed. */
+  index?: number;
+  waitMs?: number;
+  headers?: Record<string, string>;
+}
+
+const ANSWER_TIMEOUT_MS = 60_000;
+/** A blocking query may come back up to a sixteenth of its wait late. */
+const BLOCKING_SLACK_MS = 30_000;
+
+export class Api {
+  readonly #settings: ApiSettings;
+  readonly #base: URL;
+  readonly #transport: Transport;
+  readonly #tls: TlsOptions | undefined;
+  readonly socketPath: string | undefined;
+
+  /** What is left out has Nomad's default. Reads certificates; CommandError for an address or a file that is no use. */
+  constructor(settings: Partial<ApiSettings> = {}, cwd = ".") {
+    this.#settings = { ...DEFAULTS, ...settings };
+    const { base, socketPath } = parseAddress(this.#settings.address);
+    this.#base = base;
+    this.socketPath = socketPath;
+    this.#tls = readTls(this.#settings, base, cwd);
+    this.#transport = openTransport({
+      ...(socketPath === undefined ? {} : { socketPath }),
+      ...(this.#tls === undefined ? {} : { tls: this.#tls }),
+    });
+  }
+
+  get address(): string {
+    return this.#settings.address;
+  }
+
+  get base(): URL {
+    return this.#base;
+  }
+
+  get tls(): TlsOptions | undefined {
+    return this.#tls;
+  }
+
+  get namespace(): string {
+    return this.#settings.namespace;
+  }
+
+  get region(): string {
+    return this.#settings.region;
+  }
+
+  async get<T>(path: string, options: CallOptions = {}): Promise<Answer<T>> {
+    return await decode<T>(await this.request("GET", path, options));
+  }
+
+  async put<T>(path: string, body?: unknown, options: CallOptions = {}): Promise<Answer<T>> {
+    return await decode<T>(await this.request("PUT", path, { ...options, body }));
+  }
+
+  async post<T>(path: string, body?: unknown, options: CallOptions = {}): Promise<Answer<T>> {
+    return await decode<T>(await this.request("POST", path, { ...options, body }));
+  }
+
+  async delete<T>(path: string, options: CallOptions = {}): Promise<Answer<T>> {
+    return await decode<T>(await this.request("DELETE", path, options));
+  }
+
+  /** One exchange; other answers than 2xx are RequestErrors. The caller reads the body. */
+  async request(method: string, path: string, options: CallOptions = {}): Promise<HttpResponse> {
+    const response = await this.exchange(method, this.url(path, options), options);
+    if (response.status >= 200 && response.status < 300) return response;
+    const body = (await readText(response.body)).trimEnd();
+    throw new RequestError(`Unexpected response code: ${response.status} (${body})`, response.status, body);
+  }
+
+  /** One exchange, whatever the answer. */
+  exchange(method: string, url: URL, options: CallOptions = {}): Promise<HttpResponse> {
+    const headers = this.headers(options.headers);
+    let body: string | Uint8Array | undefined;
+    if (options.body instanceof Uint8Array || typeof options.body === "string") {
+      body = options.body;
+    } else if (options.body !== undefined) {
+      body = JSON.stringify(options.body);
+      headers["Content-Type"] ??= "application/json";
+    }
+    return this.#transport({
+      method,
+      url,
+      headers,
+      timeoutMs: options.waitMs === undefined ? ANSWER_TIMEOUT_MS : options.waitMs + BLOCKING_SLACK_MS,
+      ...(body === undefined ? {} : { body }),
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    });
+  }
+
+  /** Token and basic auth, under what the caller adds. */
+  headers(extra: Record<string, string> = {}): Record<string, string> {
+    const headers: Record<string, string> = {};
+    if (this.#settings.token) headers["X-Nomad-Token"] = this.#settings.token;
+    if (this.#settings.httpAuth) {
+      const [user, ...password] = this.#settings.httpAuth.split(":");
+      headers["Authorization"] = `Basic ${
+        Buffer.from(`${user}:${password.join(":")}`, "utf8").toString("base64")
+      }`;
+    }
+    return { ...headers, ...extra };
+  }
+
+  /** The address of a route with namespace, region and query. */
+  url(path: string, options: CallOptions = {}): URL {
+    const url = new URL(this.#base.href.replace(/\/$/, "") + path);
+    const query: Query = {
+      namespace: this.#settings.namespace || undefined,
+      region: this.#settings.region || undefined,
+      ...(options.index === undefined ? {} : { index: options.index }),
+      ...(options.waitMs === undefined ? {} : { wait: `${options.waitMs}ms` }),
+      ...options.query,
+    };
+    for (const [name, value] of Object.entries(query)) {
+      if (value !== undefined) url.searchParams.set(name, String(value));
+    }
+    return url;
+  }
+
+  /** The address of a page of the web UI. */
+  uiUrl(path: string): string {
+    return this.#base.href.replace(/\/$/, "") + path;
+  }
+
+  /** Whether this agent wants its web pages named; not when it will not say. */
+  async wantsHints(forced: boolean): Promise<boolean> {
+    try {
+      const { data } = await this.get<{ config?: { UI?: { Enabled?: boolean; ShowCLIHints?: boolean } } }>(
+        "/v1/agent/self",
+      );
+      const ui = data?.config?.UI;
+      return ui?.Enabled === true && (forced || ui.ShowCLIHints === true);
+    } catch (error) {
+      if (error instanceof RequestError) return false;
+      throw error;
+    }
+  }
+}
+
+async function decode<T>(response: HttpResponse): Promise<Answer<T>> {
+  const text = await readText(response.body);
+  const contact = response.headers.get("x-nomad-lastcontact");
+  const leader = response.headers.get("x-nomad-knownleader");
+  let data: T;
+  try {
+    data = (text === "" ? null : JSON.parse(text)) as T;
+  } catch (error) {
+    throw new RequestError(`the agent's answer is not JSON: ${(error as Error).message}`, 0, text, "", {
+      cause: error,
+    });
+  }
+  return {
+    data,
+    text,
+    index: Number(response.headers.get("x-nomad-index") ?? 0),
+    nextToken: response.headers.get("x-nomad-nexttoken") ?? "",
+    lastContactMs: contact === null ? undefined : Number(contact),
+    knownLeader: leader === null ? undefined : leader === "true",
+  };
+}
+
+export async function readText(body: AsyncIterable<Uint8Array>): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const chunk of body) text += decoder.decode(chunk, { stream: true });
+  return text + decoder.decode();
+}
+
+function parseAddress(address: string): { base: URL; socketPath: string | undefined } {
+  const invalid = (why: string) =>
+    new CommandError(
+      `Error initializing client: invalid address '${address}': ${why}\n` +
+        "Write it with its scheme, for example http://127.0.0.1:4646 or unix:///run/nomad.sock.",
+    );
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(address)?.[1]?.toLowerCase();
+  if (scheme === "unix") {
+    return { base: new URL("http://127.0.0.1"), socketPath: address.slice("unix://".length) };
+  }
+  if (scheme === undefined) {
+    throw invalid(`parse ${JSON.stringify(address)}: first path segment in URL cannot contain colon`);
+  }
+  if (scheme !== "http" && scheme !== "https") {
+    throw invalid(`unsupported protocol scheme ${JSON.stringify(scheme)}`);
+  }
+  try {
+    return { base: new URL(address), socketPath: undefined };
+  } catch (error) {
+    throw invalid(`parse ${JSON.stringify(address)}: ${(error as Error).message}`);
+  }
+}
+
+function readTls(settings: ApiSettings, base: URL, cwd: string): TlsOptions | undefined {
+  const tls: TlsOptions = {};
+  const read = (what: string, path: string) => {
+    try {
+      return readFileSync(resolve(cwd, path), "utf8");
+    } catch (error) {
+      throw new CommandError(`Error initializing client: Error loading ${what}: ${openError(path, error)}`);
+    }
+  };
+  if (settings.caCert) {
+    tls.ca = [read("CA File", settings.caCert)];
+  } else if (settings.caPath) {
+    const directory = resolve(cwd, settings.caPath);
+    tls.ca = readdirSync(directory).sort().map((name) => read("CA File", resolve(directory, name)));
+  }
+  if (Boolean(settings.clientCert) !== Boolean(settings.clientKey)) {
+    throw new CommandError(
+      "Error initializing client: a client certificate needs both -client-cert and -client-key (or NOMAD_CLIENT_CERT and NOMAD_CLIENT_KEY)",
+    );
+  }
+  if (settings.clientCert) {
+    tls.cert = read("client certificate", settings.clientCert);
+    tls.key = read("client key", settings.clientKey);
+  }
+  if (settings.tlsServerName) tls.servername = settings.tlsServerName;
+  if (settings.tlsSkipVerify) tls.rejectUnauthorized = false;
+  return base.protocol === "https:" ? tls : undefined;
+}
+
+/** "open /x: no such file or directory": Go's words for a file that cannot be read. */
+export function openError(path: string, error: unknown, verb = "open"): string {
+  const code = (error as { code?: string }).code;
+  const why = code === "ENOENT"
+    ? "no such file or directory"
+    : code === "EACCES"
+    ? "permission denied"
+    : code === "EISDIR"
+    ? "is a directory"
+    : error instanceof Error
+    ? error.message
+    : String(error);
+  return `${verb} ${path}: ${why}`;
+}
