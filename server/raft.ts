@@ -87,7 +87,6 @@ export class Raft {
   #readRound = 0;
   #blocks: MessageOf<"snapshot">[] = [];
   #snapshotWanted: number | null = null;
-  #commitNews = false;
 
   constructor(options: RaftOptions) {
     this.id = options.id;
@@ -122,7 +121,11 @@ export class Raft {
   }
 
   get isSoleMember(): boolean {
-    return this.config.servers.length === 1 && this.isVoter;
+    return this.#isSole(this.config);
+  }
+
+  #isSole({ servers }: Configuration): boolean {
+    return servers.length === 1 && servers[0]!.id === this.id && servers[0]!.voter;
   }
 
   /** Nothing here depends on time while a server is alone and leads, or belongs to no cluster. */
@@ -249,7 +252,7 @@ export class Raft {
     this.#electionElapsed = 0;
     this.#heartbeatElapsed = 0;
     this.progress.clear();
-    this.#syncProgress();
+    this.#syncProgress(this.log.lastIndex + 1);
     this.termStart = this.log.lastIndex + 1;
     this.#appendOwn("noop", "");
   }
@@ -484,7 +487,7 @@ export class Raft {
     const problem = configChangeProblem(this.config, config);
     if (problem) return problem;
     const entry = this.#appendOwn("config", JSON.stringify(config));
-    this.#syncProgress();
+    this.#syncProgress(entry.index); // A new member hears of itself at once.
     return entry;
   }
 
@@ -495,12 +498,12 @@ export class Raft {
   }
 
   /** One progress for every other member (and this server) of the membership in force. */
-  #syncProgress(): void {
+  #syncProgress(next: number): void {
     const members = new Set(this.config.servers.map((s) => s.id));
     for (const id of this.progress.keys()) if (!members.has(id)) this.progress.delete(id);
     for (const id of members) {
       if (this.progress.has(id)) continue;
-      const p = new Progress(this.log.lastIndex + 1);
+      const p = new Progress(next);
       p.recentActive = true; // A new member has one election timeout to answer.
       if (id === this.id) p.acknowledge(this.log.stable);
       this.progress.set(id, p);
@@ -565,12 +568,19 @@ export class Raft {
     const matches = voters.map((id) => this.progress.get(id)!.match).sort((a, b) => b - a);
     const index = matches[quorumOf(voters.length) - 1] ?? 0;
     if (this.log.termAt(index) !== this.term || !this.log.commitTo(index)) return;
-    this.#commitNews = true;
     if (this.#earlyReads.length > 0 && this.committedInTerm) {
       for (const context of this.#earlyReads.splice(0)) this.readIndex(context);
     }
-    // A leader that removed itself leads until that is committed (§4.2.2 of the thesis).
-    if (!this.isVoter && this.log.config.index <= this.log.commit) this.#becomeFollower(this.term, "");
+    if (!this.isVoter && this.log.config.index <= this.log.commit) this.#leave();
+  }
+
+  /** A leader that removed itself leads until that is committed (§4.2.2 of the thesis), then calls the next one. */
+  #leave(): void {
+    this.#sendAppends();
+    const next =
+      voterIds(this.config).sort((a, b) => this.progress.get(b)!.match - this.progress.get(a)!.match)[0];
+    if (next) this.#send(next, { type: "timeout.now" });
+    this.#becomeFollower(this.term, "");
   }
 
   #sendAppends(): void {
@@ -581,11 +591,11 @@ export class Raft {
         continue;
       }
       while (!p.paused && p.next <= this.log.lastIndex) if (!this.#sendAppend(id, p, false)) break;
-      if (this.#commitNews && p.state === "replicate" && p.match >= this.log.commit) {
+      // Followers serve reads, too: they learn at once what is committed, not with the next heartbeat.
+      if (p.state === "replicate" && Math.min(p.match, this.log.commit) > p.commitTold) {
         this.#sendAppend(id, p, true);
       }
     }
-    this.#commitNews = false;
   }
 
   /** Returns false when the follower needs a snapshot instead. */
@@ -599,6 +609,7 @@ export class Raft {
     }
     const entries = empty ? [] : this.log.slice(p.next, APPEND_CHARS);
     this.#send(to, { type: "append", prevIndex, prevTerm, entries, commit: this.log.commit });
+    p.commitTold = Math.max(p.commitTold, Math.min(this.log.commit, prevIndex + entries.length));
     if (entries.length > 0) {
       p.sent(prevIndex + entries.length, entries.reduce((sum, e) => sum + e.data.length, 0));
     }
@@ -770,8 +781,8 @@ export class Raft {
   }
 
   /**
-   * The write failed as a whole and storage is as before. The only member of a cluster drops what nobody else can have
-   * seen, and stays up; any other server gives leadership up and keeps trying to write.
+   * The write failed as a whole and storage is as before. The only member of a cluster (which it must have been before
+   * these entries, too) drops what nobody else can have seen, and stays up; any other server gives leadership up and keeps trying to write.
    * Returns the index after which entries were dropped, or null.
    */
   persistFailed(): number | null {
@@ -780,9 +791,11 @@ export class Raft {
     this.#inflight = null;
     this.log.offered = Math.min(this.log.offered, this.log.stable);
     if (failed.term === this.term) this.#after.unshift(...failed.messages);
-    if (this.isSoleMember && this.role === "leader") {
+    if (
+      this.role === "leader" && this.isSoleMember && this.#isSole(this.log.configAt(this.log.stable).config)
+    ) {
       this.log.truncateAfter(this.log.stable);
-      this.#syncProgress();
+      this.#syncProgress(this.log.lastIndex + 1);
       if (this.termStart > this.log.lastIndex) this.#becomeFollower(this.term, "");
       return this.log.stable;
     }

@@ -18,6 +18,8 @@ export class Progress {
   state: ProgressState = "probe";
   /** Heard since the last quorum check. */
   recentActive = false;
+  /** Highest commit index it was told. */
+  commitTold = 0;
   /** Highest round of ReadIndex answered. */
   read = 0;
   /** In `probe`: one append is out. */

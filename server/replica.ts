@@ -125,6 +125,7 @@ class RaftReplica implements Replica {
   #queueAt = 0;
   #restoring = false;
   #staging: Promise<void> = Promise.resolve();
+  #takingForPeer = false;
 
   #proposals = new Map<number, Proposal>();
   #pendingChars = 0;
@@ -247,7 +248,7 @@ class RaftReplica implements Replica {
       if (ready.persist) this.#writing = this.#write(ready.persist);
       if (ready.restore) this.#restore(ready.restore);
       for (const block of ready.blocks) this.#stage(block);
-      if (ready.snapshotWanted !== null) void this.#snapshotter.take();
+      if (ready.snapshotWanted !== null) this.#takeForPeer();
       for (const entry of ready.committed) this.#queue.push(entry);
       for (const { context, index } of ready.reads) this.#onRead(context, index);
       this.#apply();
@@ -380,6 +381,16 @@ class RaftReplica implements Replica {
         // Not answered, so the leader sends it again.
         this.#log("error", `Cannot store the leader's snapshot: ${error.message}`);
       } else this.#fatal(error);
+    });
+  }
+
+  /** A peer needs a snapshot newer than the stored one; one at a time, it is asked for again while it is missing. */
+  #takeForPeer(): void {
+    if (this.#takingForPeer) return;
+    this.#takingForPeer = true;
+    this.#snapshotter.take().finally(() => {
+      this.#takingForPeer = false;
+      this.#kick();
     });
   }
 

@@ -7,7 +7,7 @@
 import { closeSync, fdatasyncSync, openSync, readSync, statSync, writeSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import { assert } from "../core/assert.ts";
-import { errorText, StorageError } from "../core/errors.ts";
+import { AssertionError, errorText, StorageError } from "../core/errors.ts";
 import type { Entry, EntryKind, HardState, SnapshotMeta } from "./raft_types.ts";
 import { blockChecksum, packBlock, unpackBlock } from "./snapshot_codec.ts";
 import {
@@ -486,7 +486,7 @@ export class StorageDb {
     try {
       return run();
     } catch (error) {
-      throw toStorageError(error, what);
+      throw error instanceof AssertionError ? error : toStorageError(error, what);
     }
   }
 }

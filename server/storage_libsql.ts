@@ -1,7 +1,7 @@
 // Storage in a libsql database, seen from the main thread: every call is a message to the worker that owns it
 // (storage_worker.ts, storage_db.ts). Never blocks, never loads libsql itself.
 import { Worker } from "node:worker_threads";
-import { StorageError } from "../core/errors.ts";
+import { AssertionError, StorageError } from "../core/errors.ts";
 import type { SnapshotMeta } from "./raft_types.ts";
 import type { LogFloor, RaftStorage, SnapshotBase, SnapshotWriter, StorageWrite, Stored } from "./storage.ts";
 import type { Entry } from "./raft_types.ts";
@@ -24,7 +24,7 @@ export type StorageCall =
 
 export type StorageReply =
   | { id: number; value: unknown; error?: never }
-  | { id: number; error: { kind: StorageError["kind"]; message: string } };
+  | { id: number; error: { kind: StorageError["kind"] | "assertion"; message: string } };
 
 export interface LibsqlStorageOptions {
   /** The database file; its directory must exist. */
@@ -53,7 +53,7 @@ export function workerUrl(moduleUrl: string): URL {
 
 interface Waiting {
   resolve(value: unknown): void;
-  reject(error: StorageError): void;
+  reject(error: Error): void;
 }
 
 class LibsqlStorage implements RaftStorage {
@@ -84,8 +84,9 @@ class LibsqlStorage implements RaftStorage {
   #onReply(reply: StorageReply): void {
     const waiting = this.#waiting.get(reply.id);
     this.#waiting.delete(reply.id);
-    if (reply.error) waiting?.reject(new StorageError(reply.error.kind, reply.error.message));
-    else waiting?.resolve(reply.value);
+    if (!reply.error) waiting?.resolve(reply.value);
+    else if (reply.error.kind === "assertion") waiting?.reject(new AssertionError(reply.error.message));
+    else waiting?.reject(new StorageError(reply.error.kind, reply.error.message));
   }
 
   #onDeath(worker: Worker, why: string): void {

@@ -2,7 +2,7 @@
 // of its own (storage_libsql.ts starts it), so that the main thread never waits for a disk and never loads libsql.
 import { parentPort, workerData } from "node:worker_threads";
 import { assert, assertNever } from "../core/assert.ts";
-import { errorText } from "../core/errors.ts";
+import { AssertionError, errorText } from "../core/errors.ts";
 import { type OpenDatabase, StorageDb, toStorageError } from "./storage_db.ts";
 import type { StorageCall, StorageReply } from "./storage_libsql.ts";
 import type { DbOptions } from "./storage_db.ts";
@@ -56,6 +56,12 @@ async function run(call: StorageCall): Promise<unknown> {
   }
 }
 
+function describe(error: unknown, op: string): NonNullable<StorageReply["error"]> {
+  if (error instanceof AssertionError) return { kind: "assertion", message: error.message };
+  const { kind, message } = toStorageError(error, op);
+  return { kind, message };
+}
+
 /** Calls are answered strictly one after the other, also while the first one loads libsql. */
 let turn: Promise<void> = Promise.resolve();
 port.on("message", ({ id, call }: { id: number; call: StorageCall }) => {
@@ -64,8 +70,7 @@ port.on("message", ({ id, call }: { id: number; call: StorageCall }) => {
     try {
       reply = { id, value: await run(call) };
     } catch (error) {
-      const { kind, message } = toStorageError(error, call.op);
-      reply = { id, error: { kind, message } };
+      reply = { id, error: describe(error, call.op) };
     }
     port.postMessage(reply);
   });

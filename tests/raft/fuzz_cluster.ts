@@ -1,0 +1,271 @@
+// A cluster of cores under faults drawn from a seed, with checkers beside it: lost, doubled, late and reordered messages,
+// partitions, crashes that lose the write under way (or not), refused writes, snapshots, membership changes, transfers.
+//
+// Checked after every step: one leader a term; two logs that agree on an entry's index and term agree on everything before;
+// a new leader holds everything that was acknowledged; every index is applied with the same text everywhere; a confirmed
+// read sees all that was acknowledged before it was asked.
+import assert from "node:assert/strict";
+import type { Message, RaftServer } from "../../server/raft_types.ts";
+import { CoreNode, SeededRandom } from "./core_cluster.ts";
+
+export interface FuzzOptions {
+  seed: number;
+  steps: number;
+}
+
+interface PendingRead {
+  nodeId: string;
+  minimum: number;
+}
+
+const NAMES = ["a", "b", "c", "d", "e", "f"];
+
+function server(id: string, voter = true): RaftServer {
+  return { id, rpcAddress: `${id}:1`, httpAddress: `${id}:2`, voter };
+}
+
+export class FuzzCluster {
+  readonly random: SeededRandom;
+  readonly nodes = new Map<string, CoreNode>();
+  #wires: Message[] = [];
+  #cut = new Set<string>();
+  #loss: number;
+  #double: number;
+  #crashRate: number;
+  /** Term → leader; every leader that ever was. */
+  #leaders = new Map<number, string>();
+  /** `index/term` → what must stand there and before. */
+  #entries = new Map<string, string>();
+  /** Text applied at each index, by whoever was first. */
+  #applied: string[] = [];
+  /** `index` → term of proposals; acknowledged when applied where they were made. */
+  #proposed = new Map<string, { nodeId: string; term: number }>();
+  acknowledged = 0;
+  confirmedReads = 0;
+  snapshotsInstalled = 0;
+  membershipChanges = 0;
+  #ackIndex = 0;
+  #reads = new Map<number, PendingRead>();
+  #count = 0;
+
+  constructor({ seed }: Pick<FuzzOptions, "seed">) {
+    this.random = new SeededRandom(seed);
+    const size = 1 + this.random.int(5);
+    const servers = NAMES.slice(0, size).map((id) => server(id));
+    // Swarm: each seed has its own mixture of faults.
+    this.#loss = this.random.float() * 0.2;
+    this.#double = this.random.float() * 0.1;
+    this.#crashRate = this.random.float() * 0.01;
+    const options = { electionTicks: 6, heartbeatTicks: 2, random: this.random };
+    for (const id of NAMES) {
+      this.nodes.set(id, new CoreNode(id, servers.some((s) => s.id === id) ? { servers } : null, options));
+    }
+  }
+
+  step(): void {
+    const node = this.#pick([...this.nodes.values()]);
+    const dice = this.random.float();
+    if (dice < 0.45) this.#deliverOne();
+    else if (dice < 0.6) node.raft.tick();
+    else if (dice < 0.75) this.#finishWrite(node);
+    else if (dice < 0.87) this.#propose(node);
+    else if (dice < 0.9) this.#read(node);
+    else if (dice < 0.905) this.#changeMembers();
+    else if (dice < 0.91) this.#transfer();
+    else if (dice < 0.93) {
+      node.snapshot(node.raft.log.applied);
+      node.compact(this.random.int(10));
+    } else if (dice < 0.935) this.#partition();
+    else if (dice < 0.945) this.#cut.clear();
+    else if (dice < 0.945 + this.#crashRate) this.#crash(node);
+    for (const each of this.nodes.values()) this.#pump(each);
+    this.check(++this.#count % 16 === 0);
+  }
+
+  #pick<T>(from: T[]): T {
+    return from[this.random.int(from.length)]!;
+  }
+
+  #leader(): CoreNode | undefined {
+    const leaders = [...this.nodes.values()].filter((n) => n.raft.role === "leader");
+    return leaders.length > 0 ? this.#pick(leaders) : undefined;
+  }
+
+  #deliverOne(): void {
+    if (this.#wires.length === 0) return;
+    // Mostly in order, sometimes not.
+    const at = this.random.chance(0.8) ? 0 : this.random.int(this.#wires.length);
+    const [m] = this.#wires.splice(at, 1);
+    if (!this.random.chance(this.#loss)) this.#deliver(m!);
+  }
+
+  #deliver(m: Message): void {
+    if (this.#cut.has(`${m.from} ${m.to}`)) return;
+    const node = this.nodes.get(m.to);
+    if (!node) return;
+    node.raft.step(structuredClone(m));
+    this.#pump(node);
+  }
+
+  #finishWrite(node: CoreNode): void {
+    if (node.write) node.finishWrite(!this.random.chance(0.02));
+  }
+
+  #pump(node: CoreNode): void {
+    const before = node.raft.log.applied;
+    const restored = node.raft.log.floorIndex > before;
+    for (const m of node.pump()) {
+      if (this.#wires.length < 500) this.#wires.push(m);
+      if (this.random.chance(this.#double)) this.#wires.push(m);
+    }
+    if (restored && node.raft.log.applied > before) this.snapshotsInstalled++;
+    for (let index = before + 1; index <= node.raft.log.applied; index++) this.#checkApplied(node, index);
+    for (const { context, index } of node.reads.splice(0)) {
+      const read = this.#reads.get(context);
+      if (!read || read.nodeId !== node.id) continue;
+      this.#reads.delete(context);
+      this.confirmedReads++;
+      assert.ok(
+        index >= read.minimum,
+        `${node.id} confirmed a read at ${index}, ${read.minimum} was acknowledged before`,
+      );
+    }
+  }
+
+  #checkApplied(node: CoreNode, index: number): void {
+    const text = node.state[index - 1];
+    assert.ok(text !== undefined, `${node.id} has applied nothing at ${index}`);
+    this.#applied[index] ??= text;
+    assert.equal(text, this.#applied[index], `${node.id} applied something else at ${index}`);
+    const proposed = this.#proposed.get(text);
+    if (proposed?.nodeId === node.id && node.raft.role === "leader" && node.raft.term === proposed.term) {
+      this.acknowledged++;
+      this.#ackIndex = Math.max(this.#ackIndex, index);
+      this.#proposed.delete(text);
+    }
+  }
+
+  #propose(node: CoreNode): void {
+    const target = node.raft.role === "leader" ? node : this.#leader();
+    if (!target) return;
+    const data = `v${this.#count}`;
+    const entry = target.raft.propose(data);
+    if (entry) this.#proposed.set(`${entry.term}:command:${data}`, { nodeId: target.id, term: entry.term });
+  }
+
+  #read(node: CoreNode): void {
+    const target = this.random.chance(0.5) ? node : this.#leader();
+    if (target?.raft.role !== "leader") return;
+    this.#reads.set(this.#count, { nodeId: target.id, minimum: this.#ackIndex });
+    target.raft.readIndex(this.#count);
+  }
+
+  #changeMembers(): void {
+    const leader = this.#leader();
+    if (!leader) return;
+    const { servers } = leader.raft.config;
+    const id = this.#pick(NAMES);
+    const others = servers.filter((s) => s.id !== id);
+    const known = others.length < servers.length;
+    const next = known && this.random.chance(0.5) ? others : [...others, server(id, this.random.chance(0.7))];
+    if (typeof leader.raft.proposeConfig({ servers: next }) !== "string") this.membershipChanges++;
+  }
+
+  #transfer(): void {
+    this.#leader()?.raft.transferLeadership(this.#pick(NAMES));
+  }
+
+  #partition(): void {
+    const side = new Set(NAMES.filter(() => this.random.chance(0.5)));
+    const oneWay = this.random.chance(0.3);
+    for (const x of NAMES) {
+      for (const y of NAMES) {
+        if (side.has(x) && !side.has(y)) {
+          this.#cut.add(`${x} ${y}`);
+          if (!oneWay) this.#cut.add(`${y} ${x}`);
+        }
+      }
+    }
+  }
+
+  /** Power fails: the write under way is lost or was just finished; nothing else in memory stays. */
+  #crash(node: CoreNode): void {
+    if (node.write && this.random.chance(0.5)) node.applyWrite(node.write);
+    for (const [context, read] of this.#reads) if (read.nodeId === node.id) this.#reads.delete(context);
+    const { applied } = node.raft.log;
+    node.restart();
+    assert.ok(node.raft.log.lastIndex >= 0 && applied >= 0);
+    // A server alone serves all it acknowledged right after its start.
+    for (let index = 1; index <= node.raft.log.applied; index++) this.#checkApplied(node, index);
+  }
+
+  /** `deep` compares whole logs, too. */
+  check(deep: boolean): void {
+    for (const node of this.nodes.values()) {
+      const { raft } = node;
+      if (raft.role === "leader") {
+        const known = this.#leaders.get(raft.term);
+        assert.ok(
+          known === undefined || known === node.id,
+          `${known} and ${node.id} both lead term ${raft.term}`,
+        );
+        if (known === undefined) this.#checkNewLeader(node);
+        this.#leaders.set(raft.term, node.id);
+      }
+      if (deep) this.#checkLog(node);
+    }
+  }
+
+  /** Leader completeness: all that was ever applied anywhere is in a new leader's log. */
+  #checkNewLeader({ id, raft, state }: CoreNode): void {
+    for (let index = 1; index < this.#applied.length; index++) {
+      const entry = raft.log.entryAt(index);
+      const text = entry ? `${entry.term}:${entry.kind}:${entry.data}` : state[index - 1];
+      assert.equal(
+        text,
+        this.#applied[index],
+        `leader ${id} of term ${raft.term} lacks committed entry ${index}`,
+      );
+    }
+  }
+
+  #checkLog({ id, raft }: CoreNode): void {
+    const { log } = raft;
+    // A server alone may drop what it could not write and use the same index again: nobody else saw it.
+    const last = raft.isSoleMember ? log.stable : log.lastIndex;
+    for (let index = log.floorIndex + 1; index <= last; index++) {
+      const entry = log.entryAt(index)!;
+      const key = `${index}/${entry.term}`;
+      const text = `${log.termAt(index - 1)} ${entry.kind} ${entry.data}`;
+      const known = this.#entries.get(key);
+      if (known === undefined) this.#entries.set(key, text);
+      else assert.equal(text, known, `${id} holds something else at ${key}`);
+    }
+  }
+
+  /** After the faults: everyone hears everyone, disks work; the cluster must elect, commit and agree. */
+  converge(): void {
+    this.#cut.clear();
+    this.#loss = this.#double = 0;
+    const done = () => {
+      const leader = [...this.nodes.values()].find((n) => n.raft.role === "leader" && n.raft.committedInTerm);
+      if (!leader) return false;
+      const members = leader.raft.config.servers.map((s) => this.nodes.get(s.id)!);
+      const last = leader.raft.log.lastIndex;
+      return members.every((n) =>
+        n.raft.log.applied === last && n.raft.log.commit === last && n.raft.term === leader.raft.term
+      );
+    };
+    for (let round = 0; round < 2000; round++) {
+      if (done()) return;
+      for (const node of this.nodes.values()) {
+        if (round % 3 === 0) node.raft.tick();
+        node.finishWrite(true);
+        this.#pump(node);
+      }
+      for (const m of this.#wires.splice(0)) this.#deliver(m);
+      this.check(round % 16 === 0);
+    }
+    assert.fail("the cluster did not converge after the faults stopped");
+  }
+}

@@ -1,0 +1,38 @@
+// Seeds of faults over Raft cores, see fuzz_cluster.ts. The simulation of whole servers comes on top of this; here only
+// consensus is under test. A failure names its seed: `SEED=n` runs that one alone, `SEEDS=n` runs more of them.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FuzzCluster } from "./fuzz_cluster.ts";
+
+const one = process.env["SEED"];
+const seeds = one
+  ? [Number(one)]
+  : Array.from({ length: Number(process.env["SEEDS"] ?? 150) }, (_, i) => i + 1);
+const STEPS = 3000;
+
+test(
+  `raft: ${seeds.length} seeds of faults break no rule, and the cluster converges`,
+  { timeout: 600_000 },
+  () => {
+    const sums = { acknowledged: 0, reads: 0, snapshots: 0, members: 0 };
+    for (const seed of seeds) {
+      const cluster = new FuzzCluster({ seed });
+      try {
+        for (let i = 0; i < STEPS; i++) cluster.step();
+        cluster.converge();
+      } catch (error) {
+        throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error });
+      }
+      sums.acknowledged += cluster.acknowledged;
+      sums.reads += cluster.confirmedReads;
+      sums.snapshots += cluster.snapshotsInstalled;
+      sums.members += cluster.membershipChanges;
+    }
+    if (one) return;
+    // The faults must not be so many that nothing is tested.
+    assert.ok(sums.acknowledged > seeds.length * 20, JSON.stringify(sums));
+    assert.ok(sums.reads > seeds.length * 2, JSON.stringify(sums));
+    assert.ok(sums.snapshots > seeds.length / 2, JSON.stringify(sums));
+    assert.ok(sums.members > seeds.length, JSON.stringify(sums));
+  },
+);
