@@ -57,6 +57,8 @@ export class LogStream {
   readonly from: number;
   #newest: number;
   #oldest: number;
+  /** Files from the newest to below this number have their links. */
+  #linkedBelow: number;
 
   private constructor(
     place: { dir: string; runDir: string; task: string; filesMax: number },
@@ -72,6 +74,7 @@ export class LogStream {
     this.from = from;
     this.#newest = Math.max(from, indexes.at(-1) ?? 0);
     this.#oldest = indexes[0] ?? from;
+    this.#linkedBelow = from;
   }
 
   /**
@@ -88,7 +91,7 @@ export class LogStream {
     const from = last === undefined ? 0 : statSync(path).size === 0 ? last : last + 1;
     const made = new LogStream(place, stream, from, indexes);
     closeSync(openSync(made.path(from), "a"));
-    made.#link(0, LINKS_AT_START);
+    made.#link(from, from + LINKS_AT_START);
     return made;
   }
 
@@ -114,14 +117,18 @@ export class LogStream {
     return this.prefix + splitSuffix(index - this.from);
   }
 
-  /** Looks for new pieces: gives them their names, makes links ahead, removes the oldest files. */
+  /**
+   * Looks for new pieces: gives them their names, makes links ahead, removes the oldest files. One system call when
+   * nothing is new, because it is done for every running task all the time.
+   */
   tend(): void {
+    if (this.#linkedBelow > this.#newest + 1 && !existsSync(this.path(this.#newest + 1))) return;
     if (!existsSync(this.#runDir)) return;
     while (this.#hasBegun(this.#newest + 1)) {
       rmSync(this.#pieceFor(this.#newest), { force: true });
       this.#newest++;
     }
-    this.#link(this.#newest + 1 - this.from, LINKS_AHEAD);
+    this.#link(Math.max(this.#linkedBelow, this.#newest + 1), this.#newest + 1 + LINKS_AHEAD);
     for (; this.#oldest <= this.#newest - this.#filesMax; this.#oldest++) {
       rmSync(this.path(this.#oldest), { force: true });
     }
@@ -137,15 +144,17 @@ export class LogStream {
     return true;
   }
 
-  #link(firstPiece: number, count: number): void {
-    for (let piece = firstPiece; piece < firstPiece + count; piece++) {
-      const link = this.prefix + splitSuffix(piece);
-      if (lstatSync(link, { throwIfNoEntry: false }) !== undefined) continue;
+  /** Makes the links of the files `first` … `end - 1`; ends early where split was quicker. */
+  #link(first: number, end: number): void {
+    this.#linkedBelow = first;
+    for (; this.#linkedBelow < end; this.#linkedBelow++) {
+      const piece = this.#pieceFor(this.#linkedBelow);
       try {
-        symlinkSync(this.path(this.from + piece), link);
+        symlinkSync(this.path(this.#linkedBelow), piece);
       } catch (error) {
-        // split was quicker: a plain file now, moved by the next look.
         if ((error as { code?: string }).code !== "EEXIST") throw error;
+        // Linked by an earlier agent; a plain file is a piece already begun, which the next look moves.
+        if (!lstatSync(piece).isSymbolicLink()) return;
       }
     }
   }

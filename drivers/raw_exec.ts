@@ -43,8 +43,10 @@ import {
 
 export interface RawExecOptions extends RawExecLimits {
   enabled: boolean;
-  /** Name of the cgroup under which every task gets its own. */
+  /** Name of the cgroup under which every task gets its own; "" for none. */
   cgroupParent: string;
+  /** Replaces what is found on the host: for tests of other hosts. */
+  tools?: Partial<Toolkit>;
   log: Logger;
 }
 
@@ -77,7 +79,9 @@ interface RunningTask {
   isChild: boolean;
 }
 
-const LOGS_EVERY_MS = 1000;
+/** Each tick looks after one share of the tasks' logs, so that none waits a second and many never block the loop. */
+const LOGS_EVERY_MS = 100;
+const LOGS_SHARES = 10;
 const REATTACHED_EVERY_MS = 50;
 /** Every this many rounds a re-attached task is looked at closely (zombie, pid used again). */
 const CLOSE_LOOK_ROUNDS = 20;
@@ -96,6 +100,7 @@ export class RawExecDriver implements Driver {
   #logsTimer: ReturnType<typeof setInterval> | null = null;
   #pollTimer: ReturnType<typeof setInterval> | null = null;
   #pollRound = 0;
+  #logsRound = 0;
 
   constructor(options: RawExecOptions) {
     this.#options = options;
@@ -105,8 +110,7 @@ export class RawExecDriver implements Driver {
     if (!this.#options.enabled) {
       return { detected: false, healthy: false, description: "disabled", attributes: {} };
     }
-    this.#toolkit ??= findToolkit();
-    const toolkit = await this.#toolkit;
+    const toolkit = await this.#findTools();
     if (typeof toolkit === "string") {
       return { detected: false, healthy: false, description: toolkit, attributes: {} };
     }
@@ -165,7 +169,8 @@ export class RawExecDriver implements Driver {
   /** "" where this host lets us make no cgroups. */
   #makeGroup(spec: TaskSpec): string {
     if (this.#cgroupParent === undefined) {
-      this.#cgroupParent = prepareCgroupParent(this.#options.cgroupParent);
+      const parent = this.#options.cgroupParent;
+      this.#cgroupParent = parent === "" ? null : prepareCgroupParent(parent);
     }
     if (this.#cgroupParent === null) return "";
     const path = join(this.#cgroupParent, `${spec.id.replaceAll("/", ".")}.scope`);
@@ -253,8 +258,10 @@ export class RawExecDriver implements Driver {
   }
 
   #tend(): void {
+    const share = this.#logsRound++ % LOGS_SHARES;
+    let turn = 0;
     for (const [id, task] of this.#tasks) {
-      if (task.exit !== null || task.logs === null) continue;
+      if (task.exit !== null || task.logs === null || turn++ % LOGS_SHARES !== share) continue;
       try {
         task.logs.tend(task.state.pid);
       } catch (error) {
@@ -265,10 +272,11 @@ export class RawExecDriver implements Driver {
 
   /** `kill(pid, 0)` costs 2 µs and finds nearly every end; the close look finds zombies and pids used again. */
   #poll(): void {
-    const close = this.#pollRound++ % CLOSE_LOOK_ROUNDS === 0;
+    let turn = this.#pollRound++;
     for (const task of this.#tasks.values()) {
       if (task.isChild || task.exit !== null) continue;
       const { pid, startTicks } = task.state;
+      const close = turn++ % CLOSE_LOOK_ROUNDS === 0;
       if (!sendSignal(pid, 0) || (close && !isRunning(pid, startTicks))) task.wrapperGone();
     }
   }
@@ -467,6 +475,14 @@ export class RawExecDriver implements Driver {
     });
   }
 
+  /** Looked for once: programs do not come and go under a running agent. */
+  #findTools(): Promise<Toolkit | string> {
+    this.#toolkit ??= findToolkit().then((found) =>
+      typeof found === "string" ? found : { ...found, ...this.#options.tools }
+    );
+    return this.#toolkit;
+  }
+
   async #tools(op: string): Promise<Toolkit> {
     if (!this.#options.enabled) {
       throw new DriverError(
@@ -476,8 +492,7 @@ export class RawExecDriver implements Driver {
         'set plugin "raw_exec" { config { enabled = true } }',
       );
     }
-    this.#toolkit ??= findToolkit();
-    const toolkit = await this.#toolkit;
+    const toolkit = await this.#findTools();
     if (typeof toolkit === "string") throw new DriverError(op, `raw_exec: ${toolkit}`, false);
     return toolkit;
   }

@@ -41,6 +41,7 @@ export function resumeLogs(place: LogPlace): TaskLogs {
 
 export class TaskLogs {
   readonly #place: LogPlace;
+  #seen: number[] = [];
   stdout: LogStream;
   stderr: LogStream;
 
@@ -64,6 +65,11 @@ export class TaskLogs {
     if (wrapperPid > 0) this.#replaceDead(wrapperPid);
   }
 
+  /** True while the pids last seen answer: the cheap look. */
+  #allAnswer(): boolean {
+    return this.#seen.length === 2 && this.#seen.every((pid) => sendSignal(pid, 0));
+  }
+
   /** Pids of the writers that live; 0 in the place of a dead one. */
   #writers(): number[] {
     const text = readRunFile(this.#place.runDir, "loggers");
@@ -78,7 +84,9 @@ export class TaskLogs {
   }
 
   #replaceDead(wrapperPid: number): void {
+    if (this.#allAnswer()) return;
     const pids = this.#writers();
+    this.#seen = pids.filter((pid) => pid > 0);
     const split = findProgram("split");
     if (pids.length < 2 || pids.every((pid) => pid > 0) || split === null) return;
     STREAMS.forEach((name, i) => {
