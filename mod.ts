@@ -26,7 +26,7 @@ export const Client: Library["Client"] = library.Client;
 export type Client = InstanceType<Library["Client"]>;
 /** Calls the HTTP API of any compatible agent. */
 export const Api: Library["Api"] = library.Api;
-export type Api = InstanceType<Library["Api"]>;
+export type Api = import("./cli/api.ts").Api;
 /** HCL job file → the API's job; throws JobspecError with every problem and its place. */
 export const parseJob: Library["parseJob"] = library.parseJob;
 /** Formats a job file as `nomad fmt` does. */
@@ -39,7 +39,10 @@ export const ApiError: Library["ApiError"] = library.ApiError;
 export type ApiError = InstanceType<Library["ApiError"]>;
 
 if (import.meta.main) {
-  const [{ main }, { processIo }] = await Promise.all([import("./cli/main.ts"), import("./cli/process_io.ts")]);
+  const [{ main }, { processIo }] = await Promise.all([
+    import("./cli/main.ts"),
+    import("./cli/process_io.ts"),
+  ]);
   const runAgent: Parameters<typeof processIo>[0] = async (flags) =>
     (await import("./agent/run.ts")).runAgentCommand(flags);
   const code = await main(process.argv.slice(2), processIo(runAgent));

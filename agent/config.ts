@@ -214,7 +214,9 @@ function storageOf(raw: RawConfig, dev: boolean, dataDir: string | null): "libsq
   if (engine !== "libsql" && engine !== "inmem") {
     throw new ConfigError(`server.storage "${engine}" is unknown: use "libsql" or "inmem"`);
   }
-  if (engine === "libsql" && !dataDir) throw new ConfigError(`server.storage "libsql" needs a data_dir`);
+  if (engine === "libsql" && !dataDir) {
+    throw new ConfigError(named.length > 0 ? `server.storage "libsql" needs a data_dir` : NO_DATA_DIR);
+  }
   return engine;
 }
 

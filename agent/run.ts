@@ -8,7 +8,7 @@ import { Agent } from "../agent.ts";
 import { ConfigError } from "../core/errors.ts";
 import { NOMAD_VERSION } from "../core/version.ts";
 import { type AgentConfig, joinAddress, type LogLevel, resolveConfig } from "./config.ts";
-import { type LoadedConfig, loadConfig, mergeConfig } from "./config_files.ts";
+import { loadConfig, type LoadedConfig, mergeConfig } from "./config_files.ts";
 import { flagsToConfig } from "./flags.ts";
 import { AgentLog } from "./logging.ts";
 
@@ -37,7 +37,12 @@ export async function runAgentCommand(command: AgentCommand): Promise<number> {
     for (const warning of loaded.warnings) command.stderr(`==> WARNING: ${warning}\n`);
     command.stdout("==> Starting Nomad agent...\n");
     const held = holdLog(command, config);
-    agent = new Agent({ config, files: loaded.files, log: held.log, reload: async () => (await read()).config });
+    agent = new Agent({
+      config,
+      files: loaded.files,
+      log: held.log,
+      reload: async () => (await read()).config,
+    });
     await agent.start();
     command.stdout(banner(agent));
     held.release();
@@ -56,6 +61,10 @@ async function readConfiguration(
 ): Promise<{ config: AgentConfig; loaded: LoadedConfig }> {
   const flags = flagsToConfig(command.values, command.given);
   const loaded = await loadConfig(paths, flags.datacenter);
+  if (loaded.refusals.length > 0) throw new ConfigError(loaded.refusals.join("\n==> "));
+  if (flags.acl) {
+    throw new ConfigError("-acl-enabled: ACLs are not built yet and the API would be open to everyone");
+  }
   return { config: resolveConfig(mergeConfig(loaded.raw, flags), { dev }), loaded };
 }
 
@@ -83,7 +92,9 @@ function banner(agent: Agent): string {
     [
       "Advertise Addrs",
       config.server
-        ? `HTTP: ${joinAddress(advertise.http)}; RPC: ${joinAddress(advertise.rpc)}; Serf: ${joinAddress(advertise.serf)}`
+        ? `HTTP: ${joinAddress(advertise.http)}; RPC: ${joinAddress(advertise.rpc)}; Serf: ${
+          joinAddress(advertise.serf)
+        }`
         : `HTTP: ${joinAddress(advertise.http)}`,
     ],
     [
@@ -110,7 +121,9 @@ function untilSignal(agent: Agent, command: AgentCommand): Promise<number> {
     let stopping = false;
     const onHangUp = () => {
       command.stdout("==> Caught signal: hangup\n==> Reloading agent configuration...\n");
-      reload(agent, command).catch((error) => command.stderr(`==> Failed to reload configs: ${(error as Error).message}\n`));
+      reload(agent, command).catch((error) =>
+        command.stderr(`==> Failed to reload configs: ${(error as Error).message}\n`)
+      );
     };
     const onSignal = (signal: NodeJS.Signals) => {
       command.stdout(`==> Caught signal: ${SIGNAL_WORDS[signal]}\n`);

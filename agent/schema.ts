@@ -202,8 +202,9 @@ const TLS_WHY = "TLS is not built yet: leave it off and put the ports behind a t
 const TLS: Keys = {
   http: refused("bool", TLS_WHY),
   rpc: refused("bool", TLS_WHY),
-  ...each("verify_server_hostname verify_https_client rpc_upgrade_mode", later("bool")),
-  ...each("ca_file cert_file key_file tls_cipher_suites tls_min_version", later("string")),
+  // These only say how TLS is done where it is on.
+  ...each("verify_server_hostname verify_https_client rpc_upgrade_mode", used("bool")),
+  ...each("ca_file cert_file key_file tls_cipher_suites tls_min_version", used("string")),
 };
 
 const TELEMETRY: Keys = {
@@ -289,16 +290,17 @@ const TOP: Keys = {
   advertise: block(each("http rpc serf", used("string"))),
   server: block(SERVER),
   client: block(CLIENT),
-  acl: laterBlock({
+  acl: block({
     enabled: refused(
       "bool",
       "ACLs are not built yet and the API would be open to everyone: set acl.enabled = false to accept that",
     ),
+    // These only matter where ACLs are on.
     ...each(
       "token_ttl policy_ttl role_ttl token_min_expiration_ttl token_max_expiration_ttl",
-      later("duration"),
+      used("duration"),
     ),
-    replication_token: later("string"),
+    replication_token: used("string"),
   }),
   rpc: laterBlock({
     accept_backlog: later("int"),
