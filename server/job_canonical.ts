@@ -421,7 +421,7 @@ function storeTask(api: Raw, job: Job, target: Record<string, string>): Task {
       api["Services"],
       (service) => ({
         ...storeService(service, job.Namespace, { job: job.Name, group: target["Group"]!, task: name }),
-        TaskName: name,
+        TaskName: text(service["TaskName"]) || name,
       }),
     ),
     Templates: storeList(api["Templates"], storeTemplate),
@@ -591,7 +591,7 @@ function signalsOf(group: TaskGroup): string[] {
     const vault = asRaw(task.Vault);
     if (vault?.["ChangeMode"] === "signal") signals.add(text(vault["ChangeSignal"]));
     for (const template of task.Templates ?? []) {
-      if (template.ChangeMode === "signal") signals.add(template.ChangeSignal);
+      if (template.ChangeMode === "signal" && template.ChangeSignal) signals.add(template.ChangeSignal);
     }
   }
   return [...signals].sort();

@@ -145,7 +145,7 @@ export function fillJobDefaults(input: Raw): Raw {
   const job = fill(fillEmpty(input, { Region: "global", Namespace: "default", Type: "service" }), JOB_FIELDS);
   const type = job["Type"] as JobType;
   job["ID"] = text(job["ID"]);
-  job["Name"] = text(job["Name"]) || job["ID"];
+  job["Name"] ??= job["ID"];
   const update = asRaw(job["Update"]);
   if (update) job["Update"] = fill(update, UPDATE);
   else if (type === "service" || type === "system") job["Update"] = { ...UPDATE };
