@@ -348,6 +348,7 @@ export class AllocationRunner {
       node: this.host.node(),
       note: (draft) => runner.note(draft),
       signal,
+      nowMs: this.host.clock.nowMs(),
       disableFileSandbox: this.host.config.disableFileSandbox,
     });
   }

@@ -121,7 +121,7 @@ export class Session implements ServiceSink {
   changed(id: string): void {
     this.#dirty.add(id);
     const update = this.options.update(id);
-    this.#flushIn(update && signature(update) === this.#sent.get(id) ? QUIET_MS : 0);
+    this.#flushIn(update && signature(update) === (this.#sent.get(id) ?? UNTOLD) ? QUIET_MS : 0);
   }
 
   /** The node record changed. */
@@ -385,6 +385,9 @@ export class Session implements ServiceSink {
     this.#socket?.send(JSON.stringify(message));
   }
 }
+
+/** What servers think of an allocation that they were told nothing of. */
+const UNTOLD = "pending ";
 
 /** What servers act on: anything else may wait a little. */
 function signature(update: AllocUpdate): string {

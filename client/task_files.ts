@@ -19,6 +19,7 @@ export interface FilesInput {
   node: Node;
   note(draft: Draft): void;
   signal: AbortSignal;
+  nowMs: number;
   disableFileSandbox: boolean;
 }
 
@@ -30,14 +31,11 @@ export async function prepareFiles(input: FilesInput): Promise<Record<string, st
     const { fetchArtifact } = await import("./artifact.ts");
     input.note(events.downloadingArtifacts());
     for (const artifact of task.Artifacts) {
-      await fetchArtifact({ artifact: input.env.deep(artifact), ...input }).catch((error) => {
-        throw new PrepareError(
-          events.artifactFailed(
-            `failed to download artifact ${JSON.stringify(artifact.GetterSource)}: ${errorText(error)}`,
-          ),
-          true,
-          { cause: error },
-        );
+      await fetchArtifact(input, input.env.deep(artifact)).catch((error) => {
+        const text = `failed to download artifact ${JSON.stringify(artifact.GetterSource)}: ${
+          errorText(error)
+        }`;
+        throw new PrepareError(events.artifactFailed(text), true, { cause: error });
       });
     }
   }
@@ -67,4 +65,16 @@ export function insideTask(root: string, path: string): string {
     throw new Error(`path ${JSON.stringify(path)} leads out of the task's directory; keep it below it`);
   }
   return joined;
+}
+
+/** Paths as the task sees them ("/local/x", "local/x", "/alloc/x", or real ones) → paths on the device. */
+export function pathInTask(input: Pick<FilesInput, "dirs" | "allocDirs">, path: string): string {
+  for (const root of [input.dirs.task, input.allocDirs.shared]) {
+    if (path === root || path.startsWith(`${root}/`)) return insideTask(root, relative(root, path));
+  }
+  const shared = /^(?:\/|\.\.\/)?alloc\/(.*)$/.exec(path);
+  if (shared && (path.startsWith("/") || path.startsWith(".."))) {
+    return insideTask(input.allocDirs.shared, shared[1]!);
+  }
+  return insideTask(input.dirs.task, path);
 }

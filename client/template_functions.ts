@@ -1,0 +1,296 @@
+// The functions templates may call: Go's own and those of consul-template that need nothing but their arguments, the
+// task's environment and its files. Each takes its arguments in the order of the template and checks them.
+import { createHash } from "node:crypto";
+import { Buffer } from "node:buffer";
+
+export interface FunctionContext {
+  env: Record<string, string>;
+  /** Reads a file of the task. Throws when it may not be read. */
+  readFile(path: string): string;
+  nowMs: number;
+}
+
+/** What these need; said when a template calls one. */
+export const NEEDS_SERVER: Record<string, string> = {
+  ...Object.fromEntries(
+    [
+      "key",
+      "keyExists",
+      "keyOrDefault",
+      "ls",
+      "safeLs",
+      "tree",
+      "safeTree",
+      "service",
+      "services",
+      "node",
+      "nodes",
+    ]
+      .concat(["datacenters", "connect", "caRoots", "caLeaf", "peerings", "exportedServices", "partitions"])
+      .map((name) => [name, "Consul"]),
+  ),
+  ...Object.fromEntries(["secret", "secrets", "pkiCert"].map((name) => [name, "Vault"])),
+  ...Object.fromEntries(
+    ["nomadVar", "nomadVarList", "nomadVarListSafe", "nomadVarExists"].map((
+      name,
+    ) => [name, "Nomad variables"]),
+  ),
+  ...Object.fromEntries(["nomadService", "nomadServices"].map((name) => [name, "Nomad's service catalogue"])),
+  plugin: "plugins",
+};
+
+type TemplateFunction = (args: unknown[], context: FunctionContext) => unknown;
+
+/** Go's idea of truth: not zero, not empty. */
+export function isTrue(value: unknown): boolean {
+  if (value === null || value === undefined || value === false || value === 0 || value === "") return false;
+  if (Array.isArray(value)) return value.length > 0;
+  if (typeof value === "object") return Object.keys(value).length > 0;
+  return true;
+}
+
+/** As Go prints with %v. */
+export function toText(value: unknown): string {
+  if (value === undefined) return "<no value>";
+  if (value === null) return "<nil>";
+  if (Array.isArray(value)) return `[${value.map(toText).join(" ")}]`;
+  if (typeof value === "object") {
+    const entries = Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1);
+    return `map[${entries.map(([key, item]) => `${key}:${toText(item)}`).join(" ")}]`;
+  }
+  return String(value);
+}
+
+// --- Argument checks -------------------------------------------------------------------------------------------
+
+function text(args: unknown[], index: number): string {
+  const value = args[index];
+  if (typeof value === "string") return value;
+  if (typeof value === "number" || typeof value === "boolean") return String(value);
+  throw new TypeError(`argument ${index + 1} must be text, it is ${toText(value)}`);
+}
+
+function number(args: unknown[], index: number): number {
+  const value = args[index];
+  if (typeof value === "number") return value;
+  throw new TypeError(`argument ${index + 1} must be a number, it is ${toText(value)}`);
+}
+
+/** Functions of one text. */
+const onText = (run: (value: string) => unknown): TemplateFunction => (args) => run(text(args, 0));
+
+/** Arithmetic of consul-template takes the operand after the pipe first: `5 | subtract 2` is 3. */
+const arithmetic = (run: (a: number, b: number) => number): TemplateFunction => (args) =>
+  run(number(args, 1), number(args, 0));
+
+const integer = (value: number): number => Math.trunc(value);
+
+function compare(a: unknown, b: unknown): number {
+  if (typeof a !== typeof b) throw new TypeError(`cannot compare ${toText(a)} with ${toText(b)}`);
+  if (typeof a !== "number" && typeof a !== "string") throw new TypeError(`cannot order ${toText(a)}`);
+  return a < (b as typeof a) ? -1 : a > (b as typeof a) ? 1 : 0;
+}
+
+const ordered = (holds: (order: number) => boolean): TemplateFunction => (args) =>
+  holds(compare(args[0], args[1]));
+
+function divisor(value: number): number {
+  if (value === 0) throw new RangeError("division by zero");
+  return value;
+}
+
+// --- The functions ---------------------------------------------------------------------------------------------
+
+const builtins: Record<string, TemplateFunction> = {
+  and: (args) =>
+    args.slice(0, -1).some((value) => !isTrue(value)) ? args.find((value) => !isTrue(value)) : args.at(-1),
+  or: (args) => args.some(isTrue) ? args.find(isTrue) : args.at(-1),
+  not: (args) => !isTrue(args[0]),
+  eq: (args) => args.slice(1).some((value) => value === args[0]),
+  ne: (args) => args[0] !== args[1],
+  lt: ordered((order) => order < 0),
+  le: ordered((order) => order <= 0),
+  gt: ordered((order) => order > 0),
+  ge: ordered((order) => order >= 0),
+  len: (args) => lengthOf(args[0]),
+  index: (args) => args.slice(1).reduce(element, args[0]),
+  print: (args) => args.map(toText).join(""),
+  println: (args) => `${args.map(toText).join(" ")}\n`,
+  printf: (args) => sprintf(text(args, 0), args.slice(1)),
+  urlquery: onText((value) => encodeURIComponent(value).replace(/%20/g, "+")),
+};
+
+const strings: Record<string, TemplateFunction> = {
+  toLower: onText((value) => value.toLowerCase()),
+  toUpper: onText((value) => value.toUpperCase()),
+  toTitle: onText((value) =>
+    value.replace(/(^|\s)(\S)/g, (_, space, letter) => space + letter.toUpperCase())
+  ),
+  trimSpace: onText((value) => value.trim()),
+  trim: (args) => trimSet(text(args, 1), text(args, 0)),
+  trimPrefix: (args) => {
+    const [prefix, value] = [text(args, 0), text(args, 1)];
+    return value.startsWith(prefix) ? value.slice(prefix.length) : value;
+  },
+  trimSuffix: (args) => {
+    const [suffix, value] = [text(args, 0), text(args, 1)];
+    return suffix !== "" && value.endsWith(suffix) ? value.slice(0, -suffix.length) : value;
+  },
+  split: (args) => text(args, 1) === "" ? [] : text(args, 1).split(text(args, 0)),
+  join: (args) => list(args[1]).map(toText).join(text(args, 0)),
+  replaceAll: (args) => text(args, 2).replaceAll(text(args, 0), () => text(args, 1)),
+  regexReplaceAll: (args) =>
+    text(args, 2).replace(new RegExp(text(args, 0), "g"), text(args, 1).replace(/\$\{(\w+)\}/g, "$$$1")),
+  regexMatch: (args) => new RegExp(text(args, 0)).test(text(args, 1)),
+  contains: (args) =>
+    typeof args[1] === "string" ? args[1].includes(text(args, 0)) : list(args[1]).includes(args[0]),
+  in: (args) => list(args[0]).includes(args[1]),
+  indent: (args) => text(args, 1).replace(/^(?=.)/gm, " ".repeat(number(args, 0))),
+  loop: (args) => {
+    const [from, to] = args.length === 1 ? [0, number(args, 0)] : [number(args, 0), number(args, 1)];
+    return Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);
+  },
+};
+
+const codecs: Record<string, TemplateFunction> = {
+  base64Encode: onText((value) => Buffer.from(value).toString("base64")),
+  base64Decode: onText((value) => Buffer.from(value, "base64").toString()),
+  base64URLEncode: onText((value) => Buffer.from(value).toString("base64url")),
+  base64URLDecode: onText((value) => Buffer.from(value, "base64url").toString()),
+  md5sum: onText((value) => createHash("md5").update(value).digest("hex")),
+  sha256Hex: onText((value) => createHash("sha256").update(value).digest("hex")),
+  parseBool: onText((value) => {
+    if (!/^(1|t|true|0|f|false)$/i.test(value)) {
+      throw new SyntaxError(`${JSON.stringify(value)} is not a bool`);
+    }
+    return /^(1|t)/i.test(value);
+  }),
+  parseInt: onText((value) => {
+    if (!/^[+-]?\d+$/.test(value)) throw new SyntaxError(`${JSON.stringify(value)} is not an integer`);
+    return Number(value);
+  }),
+  parseUint: onText((value) => {
+    if (!/^\d+$/.test(value)) throw new SyntaxError(`${JSON.stringify(value)} is not an unsigned integer`);
+    return Number(value);
+  }),
+  parseFloat: onText((value) => {
+    if (value.trim() === "" || Number.isNaN(Number(value))) {
+      throw new SyntaxError(`${JSON.stringify(value)} is not a number`);
+    }
+    return Number(value);
+  }),
+  parseJSON: onText((value) => value === "" ? {} : JSON.parse(value)),
+  toJSON: (args) => JSON.stringify(args[0] ?? null),
+  toJSONPretty: (args) => JSON.stringify(args[0] ?? null, null, 2),
+};
+
+const arithmetics: Record<string, TemplateFunction> = {
+  add: arithmetic((a, b) => a + b),
+  subtract: arithmetic((a, b) => a - b),
+  multiply: arithmetic((a, b) => a * b),
+  divide: arithmetic((a, b) =>
+    Number.isInteger(a) && Number.isInteger(b) ? integer(a / divisor(b)) : a / divisor(b)
+  ),
+  modulo: arithmetic((a, b) => a % divisor(b)),
+  minimum: arithmetic(Math.min),
+  maximum: arithmetic(Math.max),
+};
+
+const world: Record<string, TemplateFunction> = {
+  env: (args, { env }) => env[text(args, 0)] ?? "",
+  envOrDefault: (args, { env }) => env[text(args, 0)] || text(args, 1),
+  mustEnv: (args, { env }) => {
+    const name = text(args, 0);
+    if (!Object.hasOwn(env, name)) throw new RangeError(`the task has no variable ${JSON.stringify(name)}`);
+    return env[name];
+  },
+  file: (args, { readFile }) => readFile(text(args, 0)),
+  timestamp: (args, { nowMs }) => {
+    if (args.length === 0) return `${new Date(nowMs).toISOString().slice(0, 19)}Z`;
+    if (args[0] === "unix") return String(Math.floor(nowMs / 1000));
+    throw new RangeError(`format ${toText(args[0])} is not supported: use none or "unix"`);
+  },
+};
+
+export const functions: Record<string, TemplateFunction> = {
+  ...builtins,
+  ...strings,
+  ...codecs,
+  ...arithmetics,
+  ...world,
+};
+
+// --- Helpers ---------------------------------------------------------------------------------------------------
+
+function list(value: unknown): unknown[] {
+  if (Array.isArray(value)) return value;
+  throw new TypeError(`expected a list, got ${toText(value)}`);
+}
+
+function lengthOf(value: unknown): number {
+  if (typeof value === "string") return Buffer.byteLength(value);
+  if (Array.isArray(value)) return value.length;
+  if (value !== null && typeof value === "object") return Object.keys(value).length;
+  throw new TypeError(`${toText(value)} has no length`);
+}
+
+function element(from: unknown, key: unknown): unknown {
+  if (Array.isArray(from)) {
+    const position = typeof key === "number" ? key : NaN;
+    if (!(position >= 0 && position < from.length)) {
+      throw new RangeError(`index ${toText(key)} is out of range`);
+    }
+    return from[position];
+  }
+  if (from !== null && typeof from === "object") return (from as Record<string, unknown>)[String(key)];
+  throw new TypeError(`cannot index ${toText(from)}`);
+}
+
+function trimSet(value: string, set: string): string {
+  let [start, end] = [0, value.length];
+  while (start < end && set.includes(value[start]!)) start++;
+  while (end > start && set.includes(value[end - 1]!)) end--;
+  return value.slice(start, end);
+}
+
+/** Go's verbs as far as templates use them: %s %v %q %d %f %t %x and %%, with flags, width and precision. */
+function sprintf(format: string, args: unknown[]): string {
+  let next = 0;
+  return format.replace(
+    /%([-+0 ]*)(\d*)(?:\.(\d+))?([a-zA-Z%])/g,
+    (whole, flags: string, width, precision, verb) => {
+      if (verb === "%") return "%";
+      if (next >= args.length) return `%!${verb}(MISSING)`;
+      const shown = formatVerb(verb, args[next++], precision);
+      if (shown === null) throw new RangeError(`format ${whole} is not supported`);
+      const signed = flags.includes("+") && !shown.startsWith("-") && verb === "d" ? `+${shown}` : shown;
+      const size = Number(width || 0);
+      if (flags.includes("-")) return signed.padEnd(size);
+      return signed.padStart(size, flags.includes("0") && verb !== "s" ? "0" : " ");
+    },
+  );
+}
+
+function formatVerb(verb: string, value: unknown, precision: string | undefined): string | null {
+  switch (verb) {
+    case "s":
+    case "v":
+      return precision === undefined ? toText(value) : toText(value).slice(0, Number(precision));
+    case "q":
+      return JSON.stringify(toText(value));
+    case "d":
+      return typeof value === "number" ? String(integer(value)) : `%!d(string=${toText(value)})`;
+    case "f":
+      return typeof value === "number"
+        ? value.toFixed(Number(precision ?? 6))
+        : `%!f(string=${toText(value)})`;
+    case "t":
+      return String(value);
+    case "x":
+      return typeof value === "number"
+        ? integer(value).toString(16)
+        : Buffer.from(toText(value)).toString("hex");
+    default:
+      return null;
+  }
+}
