@@ -1,0 +1,147 @@
+// Reads: blocking queries and lists that are encoded once. A read names what it depends on (tables, keys of the
+// watch) and how its answer is made; waiting, timeouts, headers and sharing are done here.
+//
+// Invariants: an answer is never older than the index it is sent with; between reading the index and waiting nothing
+// is awaited; the cache holds at most CACHE_MAX_BYTES and only answers of the current index of their tables.
+import type { ServerContext } from "./context.ts";
+import { type Exchange, gzip, readHeaders, type ReadMeta, textReply } from "./http_exchange.ts";
+import type { Table } from "./state_reader.ts";
+
+const WAIT_MAX_MS = 5 * 60_000;
+const CACHE_MAX_BYTES = 32 * 1024 * 1024;
+const CACHE_MAX_ENTRIES = 256;
+
+export interface Dependencies {
+  tables?: readonly Table[];
+  keys?: readonly string[];
+}
+
+/** An object or its absence; `index` is what the answer is true at. */
+export type Answer =
+  | { index: number; value: () => unknown }
+  | { index: number; missing: string };
+
+export interface ListAnswer {
+  value: unknown;
+  nextToken?: string;
+}
+
+interface Encoded {
+  index: number;
+  bytes: Uint8Array;
+  zipped: Uint8Array | null;
+  nextToken: string;
+}
+
+/** Reads of one server. */
+export class Reads {
+  #encoded = new Map<string, Encoded>();
+  #encodedBytes = 0;
+
+  constructor(readonly server: ServerContext) {}
+
+  /** A single object (or a list that is cheap to make): waits on its keys, answers 404 where it is missing. */
+  async object(q: Exchange, on: Dependencies, answer: () => Answer): Promise<Response> {
+    const { minIndex } = q.options;
+    let found = answer();
+    if (minIndex > 0) {
+      const deadline = this.#deadline(q);
+      while (found.index <= minIndex && await this.#wait(q, on, minIndex, deadline)) found = answer();
+      if (found.index <= minIndex) found = answer();
+    }
+    const meta = this.meta(q, found.index);
+    if ("missing" in found) return textReply(404, found.missing, readHeaders(meta));
+    return q.read(found.value(), meta);
+  }
+
+  /**
+   * A list that follows whole tables. `make` runs once per (path, parameters, index), whoever asks and however many
+   * wait. With a prefix or filter a change that leaves the answer as it was wakes nobody.
+   */
+  async list(q: Exchange, tables: readonly Table[], make: () => ListAnswer): Promise<Response> {
+    const { minIndex, prefix, filter } = q.options;
+    let found = this.#list(q, tables, make);
+    if (minIndex > 0 && found.index <= minIndex) {
+      const deadline = this.#deadline(q);
+      const before = prefix !== "" || filter !== "" ? found.bytes : null;
+      let floor = minIndex;
+      while (await this.#wait(q, { tables }, floor, deadline)) {
+        found = this.#list(q, tables, make);
+        if (found.index > floor && !(before && sameBytes(before, found.bytes))) break;
+        floor = Math.max(floor, found.index);
+      }
+    }
+    const headers = readHeaders({ ...this.meta(q, found.index), nextToken: found.nextToken });
+    return q.reply(found.bytes, headers, () => found.zipped ??= gzip(found.bytes));
+  }
+
+  meta(q: Exchange, index: number): ReadMeta {
+    const { log } = this.server;
+    const stale = q.options.stale && !log.isLeader;
+    return {
+      index,
+      knownLeader: log.isLeader || log.leader !== null,
+      lastContactMs: stale ? log.lastContactMs : 0,
+    };
+  }
+
+  #list(q: Exchange, tables: readonly Table[], make: () => ListAnswer): Encoded {
+    const index = this.server.state.tableIndex(...tables);
+    const key = cacheKey(q);
+    const known = this.#encoded.get(key);
+    if (known?.index === index) return known;
+    const { value, nextToken = "" } = make();
+    const entry: Encoded = { index, bytes: q.encode(value), zipped: null, nextToken };
+    if (known) this.#forget(key, known);
+    this.#remember(key, entry);
+    return entry;
+  }
+
+  #remember(key: string, entry: Encoded): void {
+    if (entry.bytes.length > CACHE_MAX_BYTES / 4) return;
+    this.#encoded.set(key, entry);
+    this.#encodedBytes += entry.bytes.length;
+    for (const [oldest, old] of this.#encoded) {
+      if (this.#encodedBytes <= CACHE_MAX_BYTES && this.#encoded.size <= CACHE_MAX_ENTRIES) break;
+      this.#forget(oldest, old);
+    }
+  }
+
+  #forget(key: string, entry: Encoded): void {
+    this.#encoded.delete(key);
+    this.#encodedBytes -= entry.bytes.length;
+  }
+
+  #deadline(q: Exchange): number {
+    const asked = q.options.waitMs;
+    const wait = asked > 0 ? Math.min(asked, WAIT_MAX_MS) : WAIT_MAX_MS;
+    // Spread, so that a thousand readers that began together do not end together.
+    return this.server.clock.monotonicMs() + wait + this.server.random.float() * wait / 16;
+  }
+
+  /** True when something changed, false when the time is over. */
+  async #wait(q: Exchange, on: Dependencies, minIndex: number, deadline: number): Promise<boolean> {
+    const timeoutMs = deadline - this.server.clock.monotonicMs();
+    if (timeoutMs <= 0) return false;
+    const spec = { ...on, minIndex, timeoutMs, signal: q.request.signal };
+    return await this.server.watch.wait(spec) === "changed";
+  }
+}
+
+/** Everything of the request that decides the answer, but not how long it waits for it. */
+function cacheKey(q: Exchange): string {
+  const kept = new URLSearchParams();
+  for (const [name, value] of q.query) {
+    if (name !== "index" && name !== "wait" && name !== "stale" && name !== "region") {
+      kept.append(name, value);
+    }
+  }
+  return `${q.path}?${kept}`;
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a === b) return true;
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
