@@ -16,6 +16,13 @@ export class BlockedEvals {
     return this.#byJob.size;
   }
 
+  /** Those that wait for any node, because their constraints look beyond classes. */
+  get escaped(): number {
+    let count = 0;
+    for (const evaluation of this.#byJob.values()) if (evaluation.EscapedComputedClass) count++;
+    return count;
+  }
+
   /**
    * Keeps the evaluation until room appears. `wake`: room appeared since it looked, run it now. `duplicate`: an older
    * one of the same job that is not needed any more.

@@ -49,6 +49,11 @@ export class Heartbeats {
     this.#reviving.clear();
   }
 
+  /** Nodes that are expected to beat. */
+  get active(): number {
+    return this.#deadlines.size;
+  }
+
   /** The node lives; returns in how many milliseconds it should beat again. */
   beat(nodeId: string): number {
     const { clock, random, state } = this.context;
