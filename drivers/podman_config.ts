@@ -163,7 +163,7 @@ function parseUlimit(name: string, value: string): { type: string; soft: number;
       `config.ulimit.${name} must be "soft:hard" or one number, not ${JSON.stringify(value)}`,
     );
   }
-  return { type: `RLIMIT_${name.toUpperCase()}`, soft: Number(match[1]), hard: Number(match[2] ?? match[1]) };
+  return { type: name.toUpperCase(), soft: Number(match[1]), hard: Number(match[2] ?? match[1]) };
 }
 
 interface Volume {
@@ -343,7 +343,12 @@ function planMounts(spec: TaskSpec, read: ConfigReader, settings: PodmanSettings
     ...volumes.map((volume) => bind(insideTask(volume.source, spec), volume.target, volume.options)),
     ...extra.map((mount) =>
       mount.text("type", "bind") === "tmpfs"
-        ? { type: "tmpfs", destination: mount.text("target"), options: mount.strings("options") }
+        ? {
+          type: "tmpfs",
+          source: "tmpfs",
+          destination: mount.text("target"),
+          options: mount.strings("options"),
+        }
         : bind(insideTask(mount.text("source"), spec), mount.text("target"), [
           mount.bool("readonly") ? "ro" : "rw",
           ...mount.strings("options"),
@@ -353,6 +358,7 @@ function planMounts(spec: TaskSpec, read: ConfigReader, settings: PodmanSettings
       const [destination = "", options] = text.split(":");
       return {
         type: "tmpfs",
+        source: "tmpfs",
         destination,
         options: options ? options.split(",") : ["rw", "nosuid", "nodev"],
       };
