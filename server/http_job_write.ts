@@ -15,6 +15,7 @@ import { childOf, dispatchProblem } from "./job_children.ts";
 import { registerShape } from "./job_schema.ts";
 import { any, bool, bytes, int, int64, map, str, struct, uint64 } from "./json_decode.ts";
 import { formatMultiError } from "./multi_error.ts";
+import { periodicChild } from "./periodic.ts";
 import type { JobWritten } from "./state_jobs.ts";
 
 /** Whether registering the job asks for an evaluation: templates of children do not. */
@@ -241,11 +242,7 @@ export async function forcePeriodic(q: Exchange, api: Api): Promise<Response> {
   const parent = demandJob(api, q.writeNamespace(), jobIdOf(q, "/periodic/force"));
   if (!parent.Periodic) throw new ApiError(500, "can't force launch non-periodic job");
   const launchMs = server.clock.nowMs();
-  const child: Job = {
-    ...childOf(parent, `${parent.ID}/periodic-${Math.floor(launchMs / 1000)}`),
-    Periodic: null,
-    SubmitTime: server.nowNs(),
-  };
+  const child: Job = { ...periodicChild(parent, launchMs), SubmitTime: server.nowNs() };
   const evaluation = jobEvaluation(child, "periodic-job", stamp(api));
   const { index } = await server.propose({
     kind: "job.register",

@@ -1,8 +1,8 @@
 // /v1/job/:id/plan: what registering a job would do, without doing it; and the differences between versions.
-import { nextLaunchMs } from "../core/cron.ts";
 import { ApiError } from "../core/errors.ts";
 import { formatTimeSeconds } from "../core/time.ts";
 import type { Job } from "../core/types.ts";
+import { nextLaunchMs } from "./cron_schedule.ts";
 import type { Api } from "./http_api.ts";
 import type { Exchange } from "./http_exchange.ts";
 import { jobIdOf } from "./http_job.ts";
