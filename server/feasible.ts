@@ -65,12 +65,13 @@ export class Feasibility {
     for (const check of this.#checks) {
       const reason = check(node);
       if (!reason) continue;
-      if (reason.ofClass && !this.classes.get(node.ComputedClass)) {
-        this.classes.set(node.ComputedClass, false);
+      const { ComputedClass } = node;
+      if (reason.ofClass && ComputedClass !== "" && !this.classes.get(ComputedClass)) {
+        this.classes.set(ComputedClass, false);
       }
       return 2 + this.#numberOf(reason);
     }
-    this.classes.set(node.ComputedClass, true);
+    if (node.ComputedClass !== "") this.classes.set(node.ComputedClass, true);
     return FEASIBLE;
   }
 

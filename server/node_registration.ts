@@ -3,6 +3,7 @@
 import * as v from "valibot";
 import { ApiError } from "../core/errors.ts";
 import type { Node } from "../core/types.ts";
+import { computedClass } from "./computed_class.ts";
 
 const amount = v.pipe(v.number(), v.finite(), v.minValue(0));
 const text = v.pipe(v.string(), v.minLength(1));
@@ -62,9 +63,13 @@ export function checkNode(input: Node, known: Node | undefined): Node {
   if (known && known.SecretID !== input.SecretID) {
     throw new ApiError(403, `Node registration refused: node ${input.ID} exists with another secret`);
   }
-  if (!known) return { ...input, Events: [], DrainStrategy: null, LastDrain: null, Drain: false };
+  const ComputedClass = computedClass(input);
+  if (!known) {
+    return { ...input, ComputedClass, Events: [], DrainStrategy: null, LastDrain: null, Drain: false };
+  }
   const node: Record<string, unknown> = { ...input };
   for (const field of SERVER_FIELDS) node[field] = known[field];
+  node["ComputedClass"] = ComputedClass;
   return node as unknown as Node;
 }
 

@@ -251,8 +251,12 @@ class SystemRun {
     const { desired } = work;
     const job = this.#job!;
     const slot = this.input.state.nodeTable.slot(alloc.NodeID);
-    const eligible = this.#ranker.accepts(group, slot);
-    if (!eligible) {
+    if (this.input.state.nodeTable.ready[slot] === 0) {
+      // An ineligible node keeps what it runs; nothing new is sent there.
+      desired.Ignore++;
+      return true;
+    }
+    if (!this.#ranker.accepts(group, slot)) {
       this.#stop(alloc, STOP_NOT_NEEDED, desired);
       return false;
     }

@@ -1,6 +1,7 @@
 // Nodes, jobs and a seeded random for the scheduler's tests. Jobs go through the same canonicalisation as at the door.
 import { formatUuid, type Random } from "../../core/env.ts";
 import type { Job, Node } from "../../core/types.ts";
+import { computedClass } from "../../server/computed_class.ts";
 import { canonicalizeJob } from "../../server/job_canonical.ts";
 import { makeNode } from "../state/fixtures.ts";
 
@@ -57,7 +58,7 @@ export interface NodeOptions {
 export function node(n: number, options: NodeOptions = {}): Node {
   const base = makeNode(n);
   const ip = `10.0.${n >> 8}.${n & 255}`;
-  return {
+  const made: Node = {
     ...base,
     Name: options.name ?? `n${n}`,
     Datacenter: options.datacenter ?? "dc1",
@@ -88,6 +89,7 @@ export function node(n: number, options: NodeOptions = {}): Node {
     }])),
     ...options.more,
   };
+  return { ...made, ComputedClass: computedClass(made) };
 }
 
 /** A job from API-shaped JSON; one group "g" with one task "t" unless it says otherwise. */
