@@ -6,7 +6,8 @@ import type { Allocation, Evaluation, Job, Node } from "../../core/types.ts";
 import type { Command } from "../../server/commands.ts";
 import { jobEvaluation, nodeEvaluations, type Stamp } from "../../server/evaluations.ts";
 import { failureEvaluations } from "../../server/reports.ts";
-import { type LeaderContext, Scheduling } from "../../server/scheduling.ts";
+import { type LeaderConfig, LeaderLoops } from "../../server/leader_loops.ts";
+import type { LeaderContext, Scheduling } from "../../server/scheduling.ts";
 import { State } from "../../server/state.ts";
 import { makeUpdate, T0 } from "../state/fixtures.ts";
 import { SeededRandom } from "./fixtures.ts";
@@ -55,15 +56,24 @@ export async function settle(): Promise<void> {
   for (let i = 0; i < 200; i++) await Promise.resolve();
 }
 
+/** No heartbeat is ever missed, nothing is ever collected, unless a test asks for it. */
+const NEVER: LeaderConfig = {
+  heartbeatTtlMinMs: 1e12,
+  heartbeatGraceMs: 0,
+  heartbeatsPerSecondMax: 50,
+  heartbeatTtlFailoverMs: 1e12,
+  gc: { intervalMs: 1e12, jobMs: 1e12, evalMs: 1e12, batchEvalMs: 1e12, deploymentMs: 1e12, nodeMs: 1e12 },
+};
+
 export class Cluster {
   readonly state = new State();
   readonly clock = new ManualClock();
   readonly random: SeededRandom;
   readonly context: LeaderContext;
-  readonly scheduling: Scheduling;
+  readonly loops: LeaderLoops;
   readonly commands: Command[] = [];
 
-  constructor(seed = 1) {
+  constructor(seed = 1, config: LeaderConfig = NEVER) {
     this.random = new SeededRandom(seed);
     this.context = {
       state: this.state,
@@ -73,9 +83,13 @@ export class Cluster {
       nowNs: () => this.clock.nowMs() * 1e6,
       propose: (command) => this.#propose(command),
     };
-    this.scheduling = new Scheduling(this.context);
-    this.state.onChanges((changes) => this.scheduling.onChanges(changes));
-    this.scheduling.start();
+    this.loops = new LeaderLoops(this.context, config);
+    this.state.onChanges((changes) => this.loops.onChanges(changes));
+    this.loops.start();
+  }
+
+  get scheduling(): Scheduling {
+    return this.loops.scheduling;
   }
 
   get stamp(): Stamp {
