@@ -85,7 +85,7 @@ export class AllocationRunner {
             { machine: createTask(taskRules(this.alloc.Job, task), nowMs()), handle: null, templateEnv: {} },
           prepare: (runner, signal) => this.#prepareTask(runner, signal),
           spec: (runner, id) => buildSpec(this.#specInput(runner), id),
-          flush: () => host.state.flush(),
+          flush: () => host.state.flush().catch(() => undefined),
           changed: (runner) => this.#taskChanged(runner),
         }),
       );
@@ -221,9 +221,9 @@ export class AllocationRunner {
     this.host.state.putTask(this.id, runner.name, runner.stored);
     if (this.#detached) return;
     this.#observe();
+    if (this.isTerminal && this.finishedAtMs === 0) this.#finish();
     this.host.changed(this);
     this.#decide();
-    if (this.isTerminal && this.finishedAtMs === 0) this.#finish();
   }
 
   #decide(): void {

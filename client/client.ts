@@ -71,6 +71,7 @@ export class Client {
       clock: options.clock,
       logger: options.logger,
       runners: () => [...this.#runners.values()],
+      isConfirmed: (id) => this.#session?.isConfirmed(id) ?? false,
       destroy: (runner) => this.#destroy(runner),
     });
   }
@@ -121,6 +122,7 @@ export class Client {
       update: (id) => this.#runners.get(id)?.update,
       onAllocs: (delta) => this.#onAllocs(delta),
       onConnection: (connected) => this.#onConnection(connected),
+      onConfirmed: () => this.#gc.onConfirmed(),
       serve: (request) => this.fetch(request),
     });
     this.#host = {
@@ -212,7 +214,7 @@ export class Client {
   /** Ends the terminal allocation `id` for good. False when it is unknown or still runs. */
   async collect(id: string): Promise<boolean> {
     const runner = this.#runners.get(id);
-    if (!runner?.isTerminal) return false;
+    if (!runner?.isTerminal || !this.session.isConfirmed(id)) return false;
     await this.#destroy(runner);
     return true;
   }
@@ -315,18 +317,20 @@ export class Client {
 
   #allocationChanged(runner: AllocationRunner): void {
     if (!this.#running) return;
-    this.#session?.changed(runner.id);
+    // Servers learn nothing that this device could forget. A state that cannot be written has logged that itself.
+    const report = () => this.#session?.changed(runner.id);
+    this.#state.flush().then(report, report);
     const { status, description } = runner.status;
     if (this.#lastStatus.get(runner.id) === status) return;
     this.#lastStatus.set(runner.id, status);
     this.#emit({ type: "allocation", id: runner.id, status, description });
-    if (runner.isTerminal) this.#gc.onTerminal();
   }
 
   async #destroy(runner: AllocationRunner): Promise<void> {
     if (this.#runners.get(runner.id) !== runner) return;
     this.#runners.delete(runner.id);
     this.#lastStatus.delete(runner.id);
+    this.#session?.forget(runner.id);
     try {
       await runner.destroy();
     } catch (error) {

@@ -13,6 +13,8 @@ export interface GarbageOptions {
   clock: Clock;
   logger: Logger;
   runners(): AllocationRunner[];
+  /** Servers know how the allocation ended: before that it is kept. */
+  isConfirmed(id: string): boolean;
   destroy(runner: AllocationRunner): Promise<void>;
 }
 
@@ -24,7 +26,7 @@ export class GarbageCollector {
 
   start(): void {
     this.#running = true;
-    this.onTerminal();
+    this.onConfirmed();
   }
 
   stop(): void {
@@ -33,14 +35,14 @@ export class GarbageCollector {
     this.#cancel = undefined;
   }
 
-  /** An allocation became terminal: sees to the limits now and looks at the disk later. */
-  onTerminal(): void {
+  /** Servers know of another end: sees to the limits now and looks at the disk later. */
+  onConfirmed(): void {
     if (!this.#running) return;
     void this.#collect(this.#terminal().length - this.options.config.gc.maxAllocs);
     if (this.#cancel || this.#terminal().length === 0) return;
     this.#cancel = this.options.clock.after(this.options.config.gc.intervalMs, () => {
       this.#cancel = undefined;
-      void this.#checkDisk().finally(() => this.onTerminal());
+      void this.#checkDisk().finally(() => this.onConfirmed());
     });
   }
 
@@ -50,7 +52,8 @@ export class GarbageCollector {
 
   /** Oldest end first. */
   #terminal(): AllocationRunner[] {
-    return this.options.runners().filter((runner) => runner.isTerminal)
+    return this.options.runners()
+      .filter((runner) => runner.isTerminal && this.options.isConfirmed(runner.id))
       .sort((a, b) => a.finishedAtMs - b.finishedAtMs);
   }
 

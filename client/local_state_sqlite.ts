@@ -75,7 +75,9 @@ class SqliteState implements LocalState {
   #lastId = 0;
   /** Not yet sent, by record: only the newest counts. */
   #pending = new Map<string, () => StateWrite>();
-  #sending: Promise<void> | undefined;
+  #planned = false;
+  /** Ends with the batch that takes what is pending now; never rejects. */
+  #tail: Promise<void> = Promise.resolve();
   #dead: Error | undefined;
   #failure: Error | undefined;
 
@@ -125,14 +127,13 @@ class SqliteState implements LocalState {
   }
 
   async flush(): Promise<void> {
-    while (this.#sending) await this.#sending;
-    const failure = this.#failure;
-    this.#failure = undefined;
-    if (failure) throw failure;
+    await this.#tail;
+    if (this.#failure) throw this.#failure;
   }
 
   async close(): Promise<void> {
     if (this.#dead) return;
+    await this.#tail;
     await this.#call({ op: "close" });
     this.#dead = new StorageError("io", "The client's state is closed");
     await this.#worker.terminate();
@@ -140,24 +141,23 @@ class SqliteState implements LocalState {
 
   #put(key: string, write: () => StateWrite): void {
     this.#pending.set(key, write);
-    this.#sending ??= this.#sendLater();
+    if (this.#planned) return;
+    this.#planned = true;
+    this.#tail = this.#tail.then(() => this.#writePending());
   }
 
-  /** Sends batch after batch until nothing is left; the first one at the end of this turn. */
-  async #sendLater(): Promise<void> {
-    await Promise.resolve();
-    while (this.#pending.size > 0) {
-      const writes = [...this.#pending.values()].map((write) => write());
-      this.#pending.clear();
-      try {
-        await this.#call({ op: "write", writes });
-      } catch (error) {
-        // Tasks go on; what is lost is their recovery should the agent die now. Flush tells who asks.
-        this.#failure = error as Error;
-        this.logger.error("cannot write the client's state", { error: String(error) });
-      }
+  async #writePending(): Promise<void> {
+    this.#planned = false;
+    const writes = [...this.#pending.values()].map((write) => write());
+    this.#pending.clear();
+    try {
+      await this.#call({ op: "write", writes });
+      this.#failure = undefined;
+    } catch (error) {
+      // Tasks go on; what is lost is their recovery should the agent die now. Flush tells who asks.
+      this.#failure = error as Error;
+      this.logger.error("cannot write the client's state", { error: String(error) });
     }
-    this.#sending = undefined;
   }
 
   #call(call: StateCall): Promise<unknown> {

@@ -42,6 +42,8 @@ export interface SessionOptions {
   update(id: string): AllocUpdate | undefined;
   onAllocs(delta: AllocDelta): void;
   onConnection(connected: boolean): void;
+  /** Servers confirmed updates that were sent. */
+  onConfirmed(): void;
   /** Answers requests that servers send down the connection. */
   serve(request: Request): Promise<Response> | Response;
 }
@@ -122,6 +124,19 @@ export class Session implements ServiceSink {
     this.#dirty.add(id);
     const update = this.options.update(id);
     this.#flushIn(update && signature(update) === (this.#sent.get(id) ?? UNTOLD) ? QUIET_MS : 0);
+  }
+
+  /** Servers know the present state of an allocation. */
+  isConfirmed(id: string): boolean {
+    const update = this.options.update(id);
+    return update !== undefined && signature(update) === this.#sent.get(id) && !this.#dirty.has(id) &&
+      ![...this.#inFlight.values()].some((ids) => ids.includes(id));
+  }
+
+  /** An allocation is gone. */
+  forget(id: string): void {
+    this.#dirty.delete(id);
+    this.#sent.delete(id);
   }
 
   /** The node record changed. */
@@ -301,9 +316,10 @@ export class Session implements ServiceSink {
   }
 
   #onAck(seq: number): void {
-    this.#inFlight.delete(seq);
+    const updates = this.#inFlight.delete(seq);
     if (this.#servicesInFlight?.seq === seq) this.#servicesInFlight = undefined;
     if (this.#dirty.size > 0 || this.#services.size > 0) this.#flushIn(0);
+    if (updates) this.options.onConfirmed();
   }
 
   #heartbeatLater(): void {

@@ -32,7 +32,7 @@ export interface TaskRunnerOptions {
   /** The spec of one start; `id` is fresh. Throws PrepareError. */
   spec(runner: TaskRunner, id: string): TaskSpec;
   maxKillTimeoutMs: number;
-  /** Resolves when all that `changed` stored is written. */
+  /** Resolves when all that `changed` stored is written, or could not be (which the state has logged). */
   flush(): Promise<void>;
   /** Something changed: store it, report it, let the group decide. */
   changed(runner: TaskRunner): void;
@@ -187,6 +187,7 @@ export class TaskRunner {
         state: { starting: true, logsDir: spec.logs.dir, taskDir: spec.taskDir },
       };
       this.options.changed(this);
+      await this.options.flush();
       const handle = await driver.start(spec, (message) => this.note(events.driverMessage(message)));
       if (run !== this.#run) return;
       this.handle = handle;

@@ -115,10 +115,6 @@ test("Client removes an allocation that the servers forgot", () =>
     server.send({ t: "allocs", index: 99, jobs: {}, resources: [], upserts: [], removed: [id] });
     await server.until(() => !device.client.allocations.has(id), "allocation is gone");
     assert.ok(world.latest("web").exit);
-    await server.until(
-      () => true,
-      "",
-    );
     let exists = true;
     for (let i = 0; exists && i < 50; i++) {
       exists = await stat(join(device.config.allocDir, id)).then(() => true, () => false);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdir, symlink, writeFile } from "node:fs/promises";
+import { symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { FakeDriver, FakeWorld } from "./fake_driver.ts";
@@ -288,7 +288,7 @@ test("client gc removes terminal allocations only", () =>
     await server.status(other, "running");
     world.end(world.latest("job"));
     await server.status(other, "complete");
+    await server.until(() => device.client.session.isConfirmed(other), "end is confirmed");
     assert.equal(await text(get("/v1/client/gc")), "200 ");
     assert.deepEqual([...device.client.allocations.keys()], [id]);
-    await mkdir(join(device.config.allocDir, id), { recursive: true });
   }));
