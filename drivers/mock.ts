@@ -48,6 +48,9 @@ const REFUSED: Record<string, string> = {
   driver_port_map: "drivers report no addresses here; use the group's network block",
 };
 
+const ENDED_WELL: ExitResult = { exitCode: 0, signal: 0, oomKilled: false };
+const KILLED: ExitResult = { exitCode: 137, signal: 9, oomKilled: false };
+
 interface Output {
   text: string;
   /** How often it is written in all. */
@@ -211,21 +214,20 @@ export class MockDriver implements Driver {
   }
 
   async stop(handle: TaskHandle, options: { killSignal: string; timeoutMs: number }): Promise<void> {
-    const number = signalNumber(options.killSignal);
-    if (number === null) {
+    if (signalNumber(options.killSignal) === null) {
       throw new DriverError("stop", `Unknown signal ${JSON.stringify(options.killSignal)}`, false);
     }
     const task = this.#tasks.get(handle.id);
     if (!task) return;
+    // One that obeys ends well, as Nomad's does: the signal is not told.
     const obeys = task.state.killAfterMs <= options.timeoutMs;
-    const ending = obeys ? number : 9;
-    const delayMs = Math.min(task.state.killAfterMs, options.timeoutMs);
-    this.#after(task, delayMs, () => task.end({ exitCode: 128 + ending, signal: ending, oomKilled: false }));
+    const ending = obeys ? ENDED_WELL : KILLED;
+    this.#after(task, Math.min(task.state.killAfterMs, options.timeoutMs), () => task.end(ending));
     await task.ended;
   }
 
   destroy(handle: TaskHandle): Promise<void> {
-    this.#tasks.get(handle.id)?.end({ exitCode: 137, signal: 9, oomKilled: false });
+    this.#tasks.get(handle.id)?.end(KILLED);
     this.#tasks.delete(handle.id);
     return Promise.resolve();
   }

@@ -7,6 +7,7 @@ import { driverSuite } from "./suite.ts";
 driverSuite({
   name: "mock_driver",
   plugins: () => ({}),
+  stopped: { exitCode: 0, signal: 0, oomKilled: false },
   config: {
     runsFor: (seconds) => ({ run_for: `${seconds}s` }),
     exits: (code) => ({ exit_code: code }),
