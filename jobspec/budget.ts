@@ -17,7 +17,13 @@ export class Budget {
   #items = 0;
 
   step(): void {
-    if (++this.#steps > STEPS_MAX) {
+    this.steps(1);
+  }
+
+  /** Work that is worth that many steps. */
+  steps(count: number): void {
+    this.#steps += count;
+    if (this.#steps > STEPS_MAX) {
       throw new BudgetError(`Evaluating the file takes more than ${STEPS_MAX} steps.`);
     }
   }

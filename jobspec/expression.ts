@@ -27,6 +27,7 @@ import {
   type Value,
   valuesEqual,
   valueTypeName,
+  weightOf,
 } from "./value.ts";
 
 /** Names an expression can see. `runtime`: unknown names are references for the node; else they are errors. */
@@ -620,6 +621,7 @@ export class Evaluator {
     const right = this.evaluate(rightNode);
     if (operator === "==" || operator === "!=") {
       if (containsUnknown(left) || containsUnknown(right)) return UNKNOWN;
+      this.budget.steps(Math.min(weightOf(left), weightOf(right)));
       return valuesEqual(left, right) === (operator === "==");
     }
     const type = operator === "&&" || operator === "||" ? "bool" : "number";

@@ -15,6 +15,13 @@ import {
   parameter,
 } from "./function_types.ts";
 import { COLLECTION_FUNCTIONS } from "./functions_collection.ts";
+import { CRYPTO_FUNCTIONS } from "./functions_crypto.ts";
+import { ENCODING_FUNCTIONS } from "./functions_encoding.ts";
+import { FILE_FUNCTIONS } from "./functions_file.ts";
+import { FORMAT_FUNCTIONS } from "./functions_format.ts";
+import { NETWORK_FUNCTIONS } from "./functions_network.ts";
+import { TIME_FUNCTIONS } from "./functions_time.ts";
+import { YAML_FUNCTIONS } from "./functions_yaml.ts";
 import { NUMERIC_FUNCTIONS } from "./functions_numeric.ts";
 import { SET_FUNCTIONS } from "./functions_set.ts";
 import { STRING_FUNCTIONS } from "./functions_string.ts";
@@ -29,6 +36,7 @@ import {
   UNKNOWN,
   UnknownValue,
   type Value,
+  weightOf,
 } from "./value.ts";
 
 export type FunctionTable = ReadonlyMap<string, FunctionSpec>;
@@ -51,6 +59,13 @@ export const FUNCTIONS: FunctionTable = new Map(
     ...STRING_FUNCTIONS,
     ...COLLECTION_FUNCTIONS,
     ...SET_FUNCTIONS,
+    ...FORMAT_FUNCTIONS,
+    ...ENCODING_FUNCTIONS,
+    ...YAML_FUNCTIONS,
+    ...TIME_FUNCTIONS,
+    ...CRYPTO_FUNCTIONS,
+    ...NETWORK_FUNCTIONS,
+    ...FILE_FUNCTIONS,
     can: special("Whether an expression evaluates without an error.", [parameter("expression", "dynamic")]),
     convert: special("Converts a value to a type.", [
       parameter("value", "dynamic"),
@@ -148,7 +163,10 @@ function callOrdinary(
     const raw = arg.value ?? evaluator.evaluate(arg.node);
     const value = convertArgument(evaluator, arg.node, raw, wanted);
     if (value === undefined || containsUnknown(value)) unknown = true;
-    else values.push(value);
+    else {
+      evaluator.budget.steps(weightOf(value));
+      values.push(value);
+    }
   });
   if (unknown) return UNKNOWN;
   try {

@@ -3,6 +3,7 @@
 // Invariants: values are immutable; strings are in Unicode normal form C; set items are sorted and distinct; object
 // and map entries iterate in byte order of their keys when `sortedEntries` is used; UNKNOWN stands for the result of
 // an expression that failed and has already been reported, so nothing may be reported about it again.
+import { BudgetError } from "./budget.ts";
 import { HclNumber } from "./number.ts";
 
 export type PrimitiveType = "string" | "number" | "bool";
@@ -33,23 +34,61 @@ export class UnknownValue {
   readonly unknown = true;
 }
 
+/** Larger values are never made. */
+const WEIGHT_MAX = 1_000_000;
+
+/**
+ * What all composite values have. `weight` counts their parts with every shared part as often as it occurs: a value
+ * that would unfold to more than WEIGHT_MAX is never made, so walking one is always affordable.
+ */
+abstract class Composite {
+  readonly weight: number;
+  /** Some part is UNKNOWN. */
+  readonly hasUnknown: boolean;
+
+  constructor(parts: Iterable<Value>) {
+    let weight = 1;
+    let hasUnknown = false;
+    for (const part of parts) {
+      weight += part instanceof Composite ? part.weight : 1;
+      if (part instanceof UnknownValue || (part instanceof Composite && part.hasUnknown)) hasUnknown = true;
+    }
+    if (weight > WEIGHT_MAX) throw new BudgetError(`A value has more than ${WEIGHT_MAX} parts.`);
+    this.weight = weight;
+    this.hasUnknown = hasUnknown;
+  }
+}
+
 /** A list or a set: items of one type. */
-export class SequenceValue {
-  constructor(readonly kind: "list" | "set", readonly element: Type, readonly items: readonly Value[]) {}
+export class SequenceValue extends Composite {
+  constructor(readonly kind: "list" | "set", readonly element: Type, readonly items: readonly Value[]) {
+    super(items);
+  }
 }
 
-export class MapValue {
-  constructor(readonly element: Type, readonly entries: ReadonlyMap<string, Value>) {}
+export class MapValue extends Composite {
+  constructor(readonly element: Type, readonly entries: ReadonlyMap<string, Value>) {
+    super(entries.values());
+  }
 }
 
-export class TupleValue {
+export class TupleValue extends Composite {
   type: Type | undefined;
-  constructor(readonly items: readonly Value[]) {}
+  constructor(readonly items: readonly Value[]) {
+    super(items);
+  }
 }
 
-export class ObjectValue {
+export class ObjectValue extends Composite {
   type: Type | undefined;
-  constructor(readonly entries: ReadonlyMap<string, Value>) {}
+  constructor(readonly entries: ReadonlyMap<string, Value>) {
+    super(entries.values());
+  }
+}
+
+/** How many parts a value has. */
+export function weightOf(value: Value): number {
+  return value instanceof Composite ? value.weight : 1;
 }
 
 export type Value =
@@ -228,10 +267,5 @@ export function objectOf(entries: Iterable<readonly [string, Value]>): ObjectVal
 
 /** True when some part of the value is UNKNOWN. */
 export function containsUnknown(value: Value): boolean {
-  if (value instanceof UnknownValue) return true;
-  if (value instanceof TupleValue || value instanceof SequenceValue) return value.items.some(containsUnknown);
-  if (value instanceof ObjectValue || value instanceof MapValue) {
-    for (const item of value.entries.values()) if (containsUnknown(item)) return true;
-  }
-  return false;
+  return value instanceof UnknownValue || (value instanceof Composite && value.hasUnknown);
 }

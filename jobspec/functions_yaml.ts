@@ -1,0 +1,201 @@
+// yamlencode and yamldecode. Reading is the `yaml` package's work (syntax only); what a plain scalar means follows the
+// reference: yes and y are true, dates become timestamps, 1_000 stays text.
+// Invariant: aliases share values, and a document that unfolds to too many items is refused.
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  type Node,
+  type Pair,
+  parseAllDocuments,
+  type Scalar,
+  type YAMLMap,
+} from "yaml";
+import type { Budget } from "./budget.ts";
+import { convert } from "./convert.ts";
+import { FunctionError, type FunctionSpec, parameter } from "./function_types.ts";
+import { HclNumber } from "./number.ts";
+import {
+  isCollectionOfItems,
+  normalizeText,
+  NULL,
+  NullValue,
+  objectOf,
+  ObjectValue,
+  TupleValue,
+  type Value,
+} from "./value.ts";
+import { encodeYaml } from "./yaml_encode.ts";
+
+const TRUE = new Set(["y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"]);
+const FALSE = new Set(["n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"]);
+const NULLS = new Set(["", "~", "null", "Null", "NULL"]);
+const INTEGER = /^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$/;
+const FLOAT = /^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$/;
+const TIMESTAMP =
+  /^(\d{4})-(\d{1,2})-(\d{1,2})(?:(?:[Tt](\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.\d+)?(Z|[+-]\d{2}:\d{2}))|(?: (\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.\d+)?))?$/;
+const TAG = "tag:yaml.org,2002:";
+
+function timestamp(text: string): string | undefined {
+  const match = TIMESTAMP.exec(text);
+  if (!match) return undefined;
+  const two = (part: string | undefined) => (part ?? "0").padStart(2, "0");
+  const [, year, month, day] = match;
+  const time = [match[4] ?? match[8], match[5] ?? match[9], match[6] ?? match[10]];
+  const date = `${year}-${two(month)}-${two(day)}`;
+  const parsed = new Date(`${date}T00:00:00Z`);
+  if (Number.isNaN(parsed.getTime()) || parsed.getUTCDate() !== Number(day)) return undefined;
+  if (Number(time[0] ?? 0) > 23 || Number(time[1] ?? 0) > 59 || Number(time[2] ?? 0) > 59) return undefined;
+  const zone = match[7] === "+00:00" || match[7] === "-00:00" ? "Z" : match[7] ?? "Z";
+  return `${date}T${time.map(two).join(":")}${zone}`;
+}
+
+function numberOf(text: string): HclNumber | undefined {
+  const plain = text.replaceAll("_", "");
+  const decimal = HclNumber.parse(plain);
+  if (decimal) return decimal;
+  return /^0[xob]/i.test(plain) ? HclNumber.fromBigInt(BigInt(plain)) : undefined;
+}
+
+/** What a plain scalar without a tag means. */
+function plainScalar(text: string): Value {
+  if (TRUE.has(text)) return true;
+  if (FALSE.has(text)) return false;
+  if (NULLS.has(text)) return NULL;
+  if (/^[+-]?\.(?:inf|Inf|INF)$/.test(text)) {
+    return text.startsWith("-") ? HclNumber.negativeInfinity : HclNumber.positiveInfinity;
+  }
+  if (/^\.(?:nan|NaN|NAN)$/.test(text)) throw new FunctionError("floating point NaN is not supported");
+  return timestamp(text) ?? (INTEGER.test(text) || FLOAT.test(text) ? numberOf(text) : undefined) ??
+    normalizeText(text);
+}
+
+function taggedScalar(tag: string, text: string): Value {
+  const wrong = () => new FunctionError(`cannot parse ${JSON.stringify(text)} as !!${tag}`);
+  switch (tag) {
+    case "str":
+      return normalizeText(text);
+    case "binary":
+      if (!/^[A-Za-z0-9+/\s]*={0,2}\s*$/.test(text)) {
+        throw new FunctionError(`cannot parse ${JSON.stringify(text)} as !!binary: not valid base64`);
+      }
+      return text;
+    case "bool":
+      if (TRUE.has(text)) return true;
+      if (FALSE.has(text)) return false;
+      throw wrong();
+    case "int":
+    case "float": {
+      const number = numberOf(text);
+      if (!number) throw wrong();
+      return number;
+    }
+    case "null":
+      return NULL;
+    case "timestamp": {
+      const time = timestamp(text);
+      if (time === undefined) throw wrong();
+      return time;
+    }
+    default:
+      throw new FunctionError(`unsupported tag "!!${tag}"`);
+  }
+}
+
+class YamlReader {
+  readonly #anchors = new Map<string, Value>();
+
+  constructor(readonly budget: Budget) {}
+
+  read(node: Node | null | undefined): Value {
+    this.budget.items(1);
+    if (!node) return NULL;
+    if (isAlias(node)) {
+      const value = this.#anchors.get(node.source);
+      if (value === undefined) {
+        throw new FunctionError(
+          `reference to undefined anchor "${node.source}", or to a value from inside itself`,
+        );
+      }
+      return value;
+    }
+    const value = isScalar(node)
+      ? this.#scalar(node)
+      : isMap(node)
+      ? this.#map(node)
+      : isSeq(node)
+      ? new TupleValue(node.items.map((item) => this.read(item as Node | null)))
+      : NULL;
+    const { anchor } = node as { anchor?: string };
+    if (anchor) this.#anchors.set(anchor, value);
+    return value;
+  }
+
+  #scalar(node: Scalar): Value {
+    const text = node.type === "PLAIN" ? node.source ?? "" : String(node.value ?? "");
+    const tag = node.tag?.startsWith(TAG) ? node.tag.slice(TAG.length) : node.tag;
+    if (tag !== undefined && tag !== "!") {
+      if (node.tag?.startsWith(TAG)) return taggedScalar(tag, text);
+      throw new FunctionError(`unsupported tag "${tag}"`);
+    }
+    return node.type === "PLAIN" && tag !== "!" ? plainScalar(text) : normalizeText(text);
+  }
+
+  #map(node: YAMLMap): Value {
+    const entries = new Map<string, Value>();
+    for (const pair of node.items as Pair<Node, Node | null>[]) {
+      if (isScalar(pair.key) && pair.key.type === "PLAIN" && pair.key.source === "<<") {
+        this.#merge(entries, this.read(pair.value));
+        continue;
+      }
+      const key = this.read(pair.key);
+      if (key instanceof NullValue || isCollectionOfItems(key) || key instanceof ObjectValue) {
+        throw new FunctionError("only text, numbers and booleans can be keys of a mapping");
+      }
+      entries.set(convert(key, "string") as string, this.read(pair.value));
+    }
+    return objectOf(entries);
+  }
+
+  #merge(entries: Map<string, Value>, value: Value): void {
+    if (value instanceof ObjectValue) { for (const [key, item] of value.entries) entries.set(key, item); }
+    else if (value instanceof TupleValue) { for (const item of value.items) this.#merge(entries, item); }
+    else throw new FunctionError("the value of a merge key must be a mapping or a sequence of mappings");
+  }
+}
+
+function decodeYaml(text: string, budget: Budget): Value {
+  budget.items(text.length >> 3);
+  const documents = parseAllDocuments(text, {
+    schema: "failsafe",
+    resolveKnownTags: false,
+    uniqueKeys: false,
+    logLevel: "silent",
+    strict: true,
+  });
+  if (!Array.isArray(documents) || documents.length === 0) {
+    throw new FunctionError("missing start of document");
+  }
+  for (const document of documents) {
+    const first = document.errors[0];
+    if (first) throw new FunctionError(first.message.split("\n")[0]!.replace(/:$/, ""));
+  }
+  if (documents.length > 1) throw new FunctionError("only a single document is allowed");
+  const contents = documents[0]!.contents as Node | null;
+  if (contents === null && text.trim() === "") throw new FunctionError("missing start of document");
+  return new YamlReader(budget).read(contents);
+}
+
+export const YAML_FUNCTIONS: Record<string, FunctionSpec> = {
+  yamldecode: {
+    doc: "The value that a YAML text stands for.",
+    parameters: [parameter("src", "string")],
+    call: ([text], { budget }) => decodeYaml(text as string, budget),
+  },
+  yamlencode: {
+    doc: "A value as YAML text.",
+    parameters: [parameter("value", "dynamic", true)],
+    call: ([value], { budget }) => encodeYaml(value!, budget),
+  },
+};
