@@ -33,6 +33,7 @@ export interface RaftOptions {
   /** A follower that hears nothing for this many ticks (up to twice as many, drawn at random) starts an election. */
   electionTicks: number;
   heartbeatTicks: number;
+  appendChars?: number;
   hard: HardState;
   /** Newest stored snapshot, and the entries after `floor` (a snapshot's end, or an index that trails it). */
   snapshot: SnapshotMeta | null;
@@ -40,7 +41,7 @@ export interface RaftOptions {
   entries: Entry[];
 }
 
-/** Characters of entries in one append message, and in one write to storage. */
+/** Characters of entries in one append message (unless the options say otherwise), and in one write to storage. */
 const APPEND_CHARS = 1024 * 1024;
 const PERSIST_CHARS = 16 * 1024 * 1024;
 
@@ -63,6 +64,7 @@ export class Raft {
   readonly #random: Pick<Random, "int">;
   readonly #electionTicks: number;
   readonly #heartbeatTicks: number;
+  readonly #appendChars: number;
   #electionElapsed = 0;
   #heartbeatElapsed = 0;
   #timeout = 0;
@@ -93,6 +95,7 @@ export class Raft {
     this.#random = options.random;
     this.#electionTicks = options.electionTicks;
     this.#heartbeatTicks = options.heartbeatTicks;
+    this.#appendChars = options.appendChars ?? APPEND_CHARS;
     this.term = options.hard.term;
     this.vote = options.hard.vote;
     this.#durable = { term: this.term, vote: this.vote };
@@ -118,6 +121,16 @@ export class Raft {
 
   get isVoter(): boolean {
     return this.config.servers.some((s) => s.id === this.id && s.voter);
+  }
+
+  /**
+   * A server that is being removed may still be the only one with the entry that removes it: until that is committed it
+   * must be able to lead (§4.2.2 of the thesis), though its own vote does not count.
+   */
+  get #mayLead(): boolean {
+    const { index } = this.log.config;
+    if (this.isVoter || index <= this.log.commit) return this.isVoter;
+    return voterIds(this.log.configAt(index - 1).config).includes(this.id);
   }
 
   get isSoleMember(): boolean {
@@ -184,7 +197,7 @@ export class Raft {
 
   /** Starts an election if this server may lead; the only member of a cluster leads at once. */
   campaign(options: { force: boolean } = { force: false }): void {
-    if (this.role === "leader" || !this.isVoter || !this.#storable || this.#install || this.#restore) return;
+    if (this.role === "leader" || !this.#mayLead || !this.#storable || this.#install || this.#restore) return;
     if (this.isSoleMember) {
       // Its term becomes durable together with its first entry; nobody else can learn of it before.
       this.#becomeCandidate();
@@ -607,7 +620,7 @@ export class Raft {
       this.#sendSnapshot(to, p);
       return false;
     }
-    const entries = empty ? [] : this.log.slice(p.next, APPEND_CHARS);
+    const entries = empty ? [] : this.log.slice(p.next, this.#appendChars);
     this.#send(to, { type: "append", prevIndex, prevTerm, entries, commit: this.log.commit });
     p.commitTold = Math.max(p.commitTold, Math.min(this.log.commit, prevIndex + entries.length));
     if (entries.length > 0) {

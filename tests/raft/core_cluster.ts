@@ -16,6 +16,7 @@ import { floorOf, isSame, type LogFloor } from "../../server/storage.ts";
 export interface CoreOptions {
   electionTicks: number;
   heartbeatTicks: number;
+  appendChars?: number;
   random: Pick<Random, "int">;
 }
 

@@ -8,17 +8,12 @@ import assert from "node:assert/strict";
 import type { Message, RaftServer } from "../../server/raft_types.ts";
 import { CoreNode, SeededRandom } from "./core_cluster.ts";
 
-export interface FuzzOptions {
-  seed: number;
-  steps: number;
-}
-
 interface PendingRead {
   nodeId: string;
   minimum: number;
 }
 
-const NAMES = ["a", "b", "c", "d", "e", "f"];
+const NAMES = ["a", "b", "c", "d", "e", "f", "g"];
 
 function server(id: string, voter = true): RaftServer {
   return { id, rpcAddress: `${id}:1`, httpAddress: `${id}:2`, voter };
@@ -27,18 +22,21 @@ function server(id: string, voter = true): RaftServer {
 export class FuzzCluster {
   readonly random: SeededRandom;
   readonly nodes = new Map<string, CoreNode>();
+  readonly #names: string[];
+  readonly #actions: { weight: number; run: (node: CoreNode) => void }[];
+  #weights = 0;
   #wires: Message[] = [];
   #cut = new Set<string>();
   #loss: number;
   #double: number;
-  #crashRate: number;
+  #writeFailure: number;
   /** Term → leader; every leader that ever was. */
   #leaders = new Map<number, string>();
   /** `index/term` → what must stand there and before. */
   #entries = new Map<string, string>();
   /** Text applied at each index, by whoever was first. */
   #applied: string[] = [];
-  /** `index` → term of proposals; acknowledged when applied where they were made. */
+  /** Text → who proposed it; acknowledged when applied there while it still leads that term. */
   #proposed = new Map<string, { nodeId: string; term: number }>();
   acknowledged = 0;
   confirmedReads = 0;
@@ -48,38 +46,72 @@ export class FuzzCluster {
   #reads = new Map<number, PendingRead>();
   #count = 0;
 
-  constructor({ seed }: Pick<FuzzOptions, "seed">) {
+  constructor({ seed }: { seed: number }) {
     this.random = new SeededRandom(seed);
     const size = 1 + this.random.int(5);
+    this.#names = NAMES.slice(0, size + this.random.int(3));
     const servers = NAMES.slice(0, size).map((id) => server(id));
-    // Swarm: each seed has its own mixture of faults.
-    this.#loss = this.random.float() * 0.2;
-    this.#double = this.random.float() * 0.1;
-    this.#crashRate = this.random.float() * 0.01;
-    const options = { electionTicks: 6, heartbeatTicks: 2, random: this.random };
-    for (const id of NAMES) {
+    // Swarm: each seed has its own mixture of faults, and some have none of a kind.
+    this.#loss = this.#some(0.4);
+    this.#double = this.#some(0.2);
+    this.#writeFailure = this.#some(0.05);
+    const appendChars = this.random.chance(0.5) ? 1 : 1000; // 1: every entry travels alone.
+    const options = { electionTicks: 6, heartbeatTicks: 2, random: this.random, appendChars };
+    for (const id of this.#names) {
       this.nodes.set(id, new CoreNode(id, servers.some((s) => s.id === id) ? { servers } : null, options));
     }
+    this.#actions = this.#mixture();
+    for (const action of this.#actions) this.#weights += action.weight;
+  }
+
+  #some(max: number): number {
+    return this.random.chance(0.3) ? 0 : this.random.float() ** 2 * max;
+  }
+
+  #mixture(): { weight: number; run: (node: CoreNode) => void }[] {
+    const action = (weight: number, run: (node: CoreNode) => void) => ({
+      weight: weight * 4 ** (this.random.float() * 2 - 1),
+      run,
+    });
+    // Some seeds are all elections: clocks that run ahead, crashes at every moment.
+    const storm = this.random.chance(0.4) ? 15 : 1;
+    return [
+      action(40, () => this.#deliverOne()),
+      action(15, (node) => node.raft.tick()),
+      action(20, (node) => this.#finishWrite(node)),
+      action(10, (node) => this.#propose(node)),
+      action(3, (node) => this.#read(node)),
+      action(0.5, () => this.#changeMembers()),
+      action(0.2, () => this.#transfer()),
+      action(0.5, (node) => this.#snapshot(node)),
+      action(0.3, () => this.#partition()),
+      action(0.5, () => this.#cut.clear()),
+      action(this.#some(2) + (storm > 1 ? 3 : 0), (node) => this.#crash(node)),
+      action(0.2 * storm, (node) => this.#runOut(node)),
+      action(0.1, () => this.#wires.splice(0)),
+    ];
   }
 
   step(): void {
     const node = this.#pick([...this.nodes.values()]);
-    const dice = this.random.float();
-    if (dice < 0.45) this.#deliverOne();
-    else if (dice < 0.6) node.raft.tick();
-    else if (dice < 0.75) this.#finishWrite(node);
-    else if (dice < 0.87) this.#propose(node);
-    else if (dice < 0.9) this.#read(node);
-    else if (dice < 0.905) this.#changeMembers();
-    else if (dice < 0.91) this.#transfer();
-    else if (dice < 0.93) {
-      node.snapshot(node.raft.log.applied);
-      node.compact(this.random.int(10));
-    } else if (dice < 0.935) this.#partition();
-    else if (dice < 0.945) this.#cut.clear();
-    else if (dice < 0.945 + this.#crashRate) this.#crash(node);
+    let dice = this.random.float() * this.#weights;
+    const action = this.#actions.find((a) => (dice -= a.weight) < 0) ?? this.#actions[0]!;
+    action.run(node);
     for (const each of this.nodes.values()) this.#pump(each);
     this.check(++this.#count % 16 === 0);
+  }
+
+  #snapshot(node: CoreNode): void {
+    node.snapshot(node.raft.log.applied);
+    node.compact(this.random.int(10));
+  }
+
+  /** Its clock runs ahead: the election timer fires. */
+  #runOut(node: CoreNode): void {
+    for (let i = this.random.int(20); i > 0; i--) {
+      node.raft.tick();
+      this.#pump(node);
+    }
   }
 
   #pick<T>(from: T[]): T {
@@ -108,7 +140,7 @@ export class FuzzCluster {
   }
 
   #finishWrite(node: CoreNode): void {
-    if (node.write) node.finishWrite(!this.random.chance(0.02));
+    if (node.write) node.finishWrite(!this.random.chance(this.#writeFailure));
   }
 
   #pump(node: CoreNode): void {
@@ -164,7 +196,7 @@ export class FuzzCluster {
     const leader = this.#leader();
     if (!leader) return;
     const { servers } = leader.raft.config;
-    const id = this.#pick(NAMES);
+    const id = this.#pick(this.#names);
     const others = servers.filter((s) => s.id !== id);
     const known = others.length < servers.length;
     const next = known && this.random.chance(0.5) ? others : [...others, server(id, this.random.chance(0.7))];
@@ -172,14 +204,14 @@ export class FuzzCluster {
   }
 
   #transfer(): void {
-    this.#leader()?.raft.transferLeadership(this.#pick(NAMES));
+    this.#leader()?.raft.transferLeadership(this.#pick(this.#names));
   }
 
   #partition(): void {
-    const side = new Set(NAMES.filter(() => this.random.chance(0.5)));
+    const side = new Set(this.#names.filter(() => this.random.chance(0.5)));
     const oneWay = this.random.chance(0.3);
-    for (const x of NAMES) {
-      for (const y of NAMES) {
+    for (const x of this.#names) {
+      for (const y of this.#names) {
         if (side.has(x) && !side.has(y)) {
           this.#cut.add(`${x} ${y}`);
           if (!oneWay) this.#cut.add(`${y} ${x}`);
@@ -246,12 +278,14 @@ export class FuzzCluster {
   /** After the faults: everyone hears everyone, disks work; the cluster must elect, commit and agree. */
   converge(): void {
     this.#cut.clear();
-    this.#loss = this.#double = 0;
+    this.#loss = this.#double = this.#writeFailure = 0;
     const done = () => {
       const leader = [...this.nodes.values()].find((n) => n.raft.role === "leader" && n.raft.committedInTerm);
       if (!leader) return false;
       const members = leader.raft.config.servers.map((s) => this.nodes.get(s.id)!);
       const last = leader.raft.log.lastIndex;
+      const config = JSON.stringify(leader.raft.config);
+      if (members.some((n) => JSON.stringify(n.raft.config) !== config)) return false;
       return members.every((n) =>
         n.raft.log.applied === last && n.raft.log.commit === last && n.raft.term === leader.raft.term
       );
