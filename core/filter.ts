@@ -499,12 +499,15 @@ function select(selector: Selector, record: unknown, bindings: Bindings): unknow
   const pointer = `/${path.join("/")}`;
   for (let part = bound ? 1 : 0; part < path.length; part++) {
     const key = path[part]!;
+    const at = `error finding value in datum: ${pointer} at part ${part}`;
     if (value === null || value === undefined) {
+      // A map that is null holds no key; anything else that is null has no fields to look at.
+      if (isMap && part === path.length - 1) return ABSENT;
+      if (isMap) throw new FilterError(`${at}: couldn't find key ${JSON.stringify(key)}`);
       throw new FilterError(
         `error finding value in datum: ${pointer}: at part ${part}, invalid value kind: invalid`,
       );
     }
-    const at = `error finding value in datum: ${pointer} at part ${part}`;
     if (Array.isArray(value)) value = element(value, key, at);
     else if (typeof value !== "object") {
       throw new FilterError(

@@ -85,6 +85,9 @@ function files(q: Exchange, api: Api): Response | Promise<Response> {
 function allocation(q: Exchange, api: Api): Response | Promise<Response> {
   const [id = "", operation = "", ...rest] = q.after("/v1/client/allocation/").split("/");
   if (!ALLOCATION_OPERATIONS.has(operation) || rest.length > 0) return textReply(404, "resource not found");
+  if (operation === "exec" && q.request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
+    throw new ApiError(500, "websocket connection not found in context");
+  }
   if (operation === "signal" && q.method !== "PUT" && q.method !== "POST") return wrongMethod();
   return forwardToAllocation(q, api, id, null);
 }

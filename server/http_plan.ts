@@ -1,12 +1,14 @@
 // /v1/job/:id/plan: what registering a job would do, without doing it; and the differences between versions.
 import { ApiError } from "../core/errors.ts";
 import { formatTimeSeconds } from "../core/time.ts";
-import type { Job } from "../core/types.ts";
+import type { Evaluation, Job } from "../core/types.ts";
 import { nextLaunchMs } from "./cron_schedule.ts";
+import { annotateDiff } from "./diff_annotations.ts";
 import type { Api } from "./http_api.ts";
 import type { Exchange } from "./http_exchange.ts";
 import { jobIdOf } from "./http_job.ts";
 import { admitJob, decodeJobBody, preserve } from "./job_admission.ts";
+import { diffJobs } from "./job_diff.ts";
 import { planShape } from "./job_schema.ts";
 import { formatMultiError } from "./multi_error.ts";
 import { evaluationView } from "./views.ts";
@@ -31,12 +33,17 @@ export async function planJob(q: Exchange, api: Api): Promise<Response> {
     Annotations: annotations,
     FailedTGAllocs: failed,
     JobModifyIndex: index,
-    CreatedEvals: run.createdEvals.length > 0 ? run.createdEvals.map(evaluationView) : null,
+    CreatedEvals: run.createdEvals.length > 0 ? run.createdEvals.map(createdEvaluation) : null,
     Diff: diff,
     NextPeriodicLaunch: nextLaunch(job, server.clock.nowMs()),
     Warnings: warnings,
     Index: index,
   }, index);
+}
+
+/** Nothing was written, so nothing has an index. */
+function createdEvaluation(evaluation: Evaluation): Record<string, unknown> {
+  return evaluationView({ ...evaluation, SnapshotIndex: 0, CreateIndex: 0, ModifyIndex: 0 });
 }
 
 function nextLaunch(job: Job, nowMs: number): string | null {
@@ -75,15 +82,4 @@ export function versionDiffs(q: Exchange, versions: readonly Job[]): unknown[] {
     );
   }
   return versions.map((job) => diffJobs(base, job, { contextual: true }));
-}
-
-function diffJobs(_old: Job | null, _next: Job, _options: { contextual: boolean }): unknown {
-  throw new ApiError(
-    501,
-    "Differences between job versions are not available yet: ask without them (Diff, diffs)",
-  );
-}
-
-function annotateDiff(diff: unknown, _annotations: unknown): unknown {
-  return diff;
 }

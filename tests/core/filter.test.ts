@@ -14,6 +14,7 @@ const NODE = {
   Attributes: { "kernel.name": "linux", arch: "amd64" },
   Drivers: { raw_exec: { Healthy: true, Attributes: {} } },
   Links: {},
+  Meta: null,
   NodeResources: { Cpu: { CpuShares: 4000 }, Networks: null },
   Events: [{ Message: "Node registered", Subsystem: "Cluster" }],
   Tags: ["v1", "app"],
@@ -106,6 +107,8 @@ const APPLYING: [string, boolean | string][] = [
   ["NodeResources.Cpu.CpuShares == 4000", true],
   ["Drivers.raw_exec.Healthy == true", true],
   ["Drivers.zzz == true", false],
+  ["Meta.owner == x", false],
+  ["Meta.owner is empty", true],
   [
     "Drivers.raw_exec.Zzz == true",
     'error finding value in datum: /Drivers/raw_exec/Zzz at part 2: couldn\'t find key: struct field with name "Zzz"',

@@ -7,7 +7,7 @@ import type { Allocation, Job, Node, ServiceRegistration, TaskEvent, TaskState }
 import { Leader } from "../../server/leader.ts";
 import { Reports } from "../../server/reports.ts";
 import type { Changes } from "../../server/state_reader.ts";
-import { Rig, testNode } from "./rig.ts";
+import { AGENT, Rig, testNode } from "./rig.ts";
 
 /** What a simulated task does; picked by job ID. */
 export type Behaviour = "runs" | "completes" | "fails" | "unhealthy" | "undecided";
@@ -16,13 +16,15 @@ export class Cluster extends Rig {
   readonly leader: Leader;
   readonly #reports: Reports;
   readonly #reported = new Map<string, string>();
+  /** While true devices hear of nothing. */
+  held = false;
   /** Nodes whose device answers. */
   readonly live = new Set<string>();
   behaviour: (job: Job) => Behaviour = (job) =>
     job.Type === "batch" || job.Type === "sysbatch" ? "completes" : "runs";
 
   constructor() {
-    super();
+    super({ agent: { ...AGENT, servers: () => ["127.0.0.1:4647"] } });
     (this.context as { random: typeof systemRandom }).random = systemRandom;
     this.leader = new Leader(this.context, silentLogger);
     this.context.dryRun = (job, options) => this.leader.dryRun(job, options);
@@ -61,6 +63,12 @@ export class Cluster extends Rig {
     }
   }
 
+  /** Devices hear of what they missed. */
+  release(): void {
+    this.held = false;
+    for (const alloc of [...this.state.allocs()]) this.#act(alloc.ID);
+  }
+
   /** Devices decide on the health of what runs and was left undecided. */
   async judge(): Promise<void> {
     for (const alloc of [...this.state.allocs()]) {
@@ -78,7 +86,12 @@ export class Cluster extends Rig {
           return false;
         }
       }
-      for (const alloc of this.state.allocs()) {
+      for (const deployment of this.state.deployments()) {
+        const groups = Object.values(deployment.TaskGroups);
+        const done = groups.every((group) => group.HealthyAllocs >= group.DesiredTotal);
+        if (deployment.Status === "running" && done) return false;
+      }
+      for (const alloc of this.held ? [] : this.state.allocs()) {
         if (!this.live.has(alloc.NodeID)) continue;
         const stopping = alloc.DesiredStatus !== "run";
         const ended = ["complete", "failed", "lost"].includes(alloc.ClientStatus);
@@ -100,8 +113,10 @@ export class Cluster extends Rig {
     if (!alloc || !this.live.has(alloc.NodeID)) return;
     const ended = ["complete", "failed", "lost"].includes(alloc.ClientStatus);
     const wanted = alloc.DesiredStatus !== "run" ? "stop" : "run";
-    if (ended || this.#reported.get(id) === wanted) return;
-    this.#reported.set(id, wanted);
+    // An in-place update asks for its health anew.
+    const told = `${wanted} ${alloc.DeploymentID}`;
+    if (ended || this.held || this.#reported.get(id) === told) return;
+    this.#reported.set(id, told);
     if (wanted === "stop") return this.#report(alloc, "complete", "All tasks have completed");
     this.#report(alloc, "running", "Tasks are running");
     const behaviour = this.behaviour(alloc.Job);
@@ -115,7 +130,8 @@ export class Cluster extends Rig {
     const behaviour = this.behaviour(alloc.Job);
     const healthy = status === "running" && behaviour === "runs";
     const unhealthy = status === "failed" || (status === "running" && behaviour === "unhealthy");
-    const decides = alloc.DeploymentID !== "" && (healthy || unhealthy);
+    // Drains wait for the health of replacements too, so services have one without a deployment.
+    const decides = (alloc.DeploymentID !== "" || alloc.Job.Type === "service") && (healthy || unhealthy);
     const states = Object.keys(alloc.AllocatedResources.Tasks).map((task) => [task, taskState(status)]);
     const update: AllocUpdate = {
       ID: alloc.ID,
@@ -166,8 +182,8 @@ function taskState(status: AllocUpdate["ClientStatus"]): TaskState {
   return {
     State: ended ? "dead" : "running",
     Failed: status === "failed",
-    Restarts: 0,
-    LastRestart: null,
+    Restarts: status === "failed" ? 1 : 0,
+    LastRestart: status === "failed" ? now : null,
     StartedAt: now,
     FinishedAt: ended ? now : null,
     Paused: "",

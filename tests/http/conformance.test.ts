@@ -5,6 +5,7 @@ import test from "node:test";
 import assert from "node:assert/strict";
 import type { Node } from "../../core/types.ts";
 import { Cluster } from "./cluster.ts";
+import { webJob } from "./rig.ts";
 import { Ids, loadRecordings, type Recording } from "./recordings.ts";
 import { shapeDifferences } from "./shape.ts";
 
@@ -57,6 +58,9 @@ const LEFT_OUT: Record<string, string> = {
   "057": "a stream: see http.test.ts",
   "107": "diagnostics have our own form here",
   "108": "diagnostics have our own form here",
+  "260": "which jobs stand on the first page depends on what changed last: see http.test.ts",
+  "337": "a failed allocation is replaced after five seconds: see tests/scheduler",
+  "371": "after a restart on the device: tests/client",
   "607": "autopilot does not exist yet",
   "608": "autopilot does not exist yet",
   "609": "autopilot does not exist yet",
@@ -85,6 +89,11 @@ function recordedNode(number: string): Node {
   };
 }
 
+/** Where null may stand for something: a summary that was counted anew has no Children there. */
+const LENIENT = new Set(["709", "710", "711", "716", "744", "976"]);
+// A plan that leaves the scaling policy alone says so here; the reference calls it edited, without a field.
+for (let number = 130; number <= 137; number++) LENIENT.add(String(number));
+
 /** What has to happen before a recording so that the cluster is where the reference was. */
 const BEFORE: Record<string, () => void | Promise<void>> = {
   "211": () => void (cluster.behaviour = () => "undecided"),
@@ -93,10 +102,39 @@ const BEFORE: Record<string, () => void | Promise<void>> = {
     await cluster.judge();
     await cluster.settled();
   },
+  // Drains wait for batch jobs: this one keeps the node draining until it is stopped.
+  "466": async () => {
+    const Constraints = [{ LTarget: "${node.unique.name}", Operand: "=", RTarget: "ref-b" }];
+    await cluster.put("/v1/jobs", { Job: webJob("long", { Type: "batch", Constraints }) });
+    await cluster.settled();
+  },
+  "469": async () => {
+    await cluster.request("DELETE", "/v1/job/long?purge=true");
+    await cluster.until("the drain ends", () => !cluster.state.node(REF_B)!.Drain);
+  },
+  "498": async () => void await cluster.put("/v1/jobs", { Job: webJob("pooljob", { NodePool: "gpu" }) }),
+  "499": async () => void await cluster.request("DELETE", "/v1/job/pooljob?purge=true"),
+  "524": async () => void await cluster.put("/v1/namespace", { Name: "tmp" }),
+  "634": async () =>
+    void await cluster.put("/v1/operator/scheduler/configuration", { PauseEvalBroker: true }),
+  "636": async () => {
+    await cluster.put("/v1/operator/scheduler/configuration", { RejectJobRegistration: true });
+    await cluster.settled();
+  },
+  "794": async () => void await cluster.put("/v1/jobs", { Job: bareJob("del1") }),
 };
+
+const REF_B = "224d62fe-c41d-f25c-736f-01c70cc64f5d";
+
+/** The least that is a job. */
+function bareJob(id: string): Record<string, unknown> {
+  const Tasks = [{ Name: "t", Driver: "raw_exec", Config: { command: "/bin/true" } }];
+  return { ID: id, Name: id, Type: "batch", Datacenters: ["dc1"], TaskGroups: [{ Name: "g", Tasks }] };
+}
 
 const behaviour: Cluster["behaviour"] = (job) => {
   if (job.ID === "crash") return "fails";
+  if (job.ID === "long") return "runs";
   if (job.ID === "web" && job.Version === 5) return "unhealthy";
   return job.Type === "batch" || job.Type === "sysbatch" ? "completes" : "runs";
 };
@@ -125,6 +163,14 @@ function nomadHeaders(names: Iterable<string>): string[] {
   return [...names].map((name) => name.toLowerCase()).filter((name) => name.startsWith("x-nomad-")).sort();
 }
 
+/** Answers that name one new thing say who plays its part here. */
+function pairIds(recorded: unknown, live: unknown): void {
+  const one = (value: unknown) => (Array.isArray(value) && value.length === 1 ? value[0] : value) ?? {};
+  const [a, b] = [one(recorded), one(live)] as { ID?: string; EvalID?: string }[];
+  if (a?.EvalID && b?.EvalID) ids.pair(a.EvalID, b.EvalID);
+  if (a?.ID?.length === 36 && b?.ID) ids.pair(a.ID, b.ID);
+}
+
 async function replay(recording: Recording): Promise<void> {
   const { request, response } = recording;
   const body = bodyOf(recording);
@@ -140,9 +186,8 @@ async function replay(recording: Recording): Promise<void> {
   }
   if ("body" in response) {
     const value = live.json ?? JSON.parse(live.text);
-    assert.deepEqual(shapeDifferences(response.body, value), []);
-    const [recorded, now] = [response.body, value] as { EvalID?: string; DispatchedJobID?: string }[];
-    if (recorded?.EvalID && now?.EvalID) ids.pair(recorded.EvalID, now.EvalID);
+    assert.deepEqual(shapeDifferences(response.body, value, { lenient: LENIENT.has(recording.number) }), []);
+    pairIds(response.body, value);
   }
 }
 

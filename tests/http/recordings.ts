@@ -58,6 +58,7 @@ export class Ids {
   /** The recorded text with live ids in place of recorded ones. */
   translate(text: string): string {
     return text.replace(UUID, (id) => this.live(id))
+      .replace(/_nomad-task-[0-9a-f-]{36}-group-app-web-http-http/g, (found) => this.#service(found))
       .replace(/(prefix=)([0-9a-f]{4,8})(?=$|&)/g, (_, lead, prefix) => lead + this.#livePrefix(prefix))
       .replace(/(param(?:%2F|\/)dispatch-)pfx-\d+-[0-9a-f]{8}/g, (found) => this.#dispatched(found));
   }
@@ -88,6 +89,11 @@ export class Ids {
     for (const job of this.state.jobs("default")) {
       if (job.ID.startsWith("param/dispatch-pfx-")) return escaped ? job.ID.replace("/", "%2F") : job.ID;
     }
+    return text;
+  }
+
+  #service(text: string): string {
+    for (const service of this.state.servicesByName("default", "web-http")) return service.ID;
     return text;
   }
 
