@@ -3,6 +3,7 @@
 //
 // Invariant: every placement between its proposal and its apply is in the overlay, so that no other plan can count on
 // the same room; the hold ends in the very call that applies the plan.
+import { isClientTerminal } from "./alloc_sets.ts";
 import type { Command } from "./commands.ts";
 import { demandOf } from "./demand.ts";
 import { changesNothing, type Hold, type Plan } from "./plan_builder.ts";
@@ -81,7 +82,8 @@ export class PlanQueue {
     for (const { id } of [...plan.result.stops, ...plan.result.preemptions]) {
       const alloc = state.alloc(id);
       const slot = alloc ? state.nodeTable.slot(alloc.NodeID) : -1;
-      if (alloc && slot >= 0) freed.add(slot, demandOf(alloc.AllocatedResources), -1);
+      if (!alloc || slot < 0 || isClientTerminal(alloc)) continue;
+      freed.add(slot, demandOf(alloc.AllocatedResources), -1);
     }
     const kept: Hold[] = [];
     const rejected = new Set<string>();

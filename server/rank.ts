@@ -125,7 +125,8 @@ export class Ranker {
   /** The plan stops this allocation: what it holds is free for the plan's own placements. */
   release(alloc: Allocation, wasLive: boolean): void {
     const slot = this.input.state.nodeTable.slot(alloc.NodeID);
-    if (slot < 0) return;
+    // What has ended holds nothing any more.
+    if (slot < 0 || isOver(alloc)) return;
     this.journal.add(slot, demandOf(alloc.AllocatedResources), -1);
     this.#freed.add(alloc.ID);
     this.#instances.delete(slot);

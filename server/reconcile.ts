@@ -469,6 +469,13 @@ class Reconciler {
     }
     // What is left are names given twice.
     for (const alloc of byName(candidates).reverse()) if (excess > 0 && !gone.has(alloc.ID)) stop(alloc);
+    // Ended ones need no stop; they only lose their claim to a successor.
+    for (const alloc of byName(work.keep).reverse()) {
+      if (excess <= 0 || !isTerminal(alloc)) continue;
+      gone.add(alloc.ID);
+      desired.Ignore++;
+      excess--;
+    }
     work.keep = work.keep.filter((alloc) => !gone.has(alloc.ID));
     work.canaries = canaries.filter((alloc) => !gone.has(alloc.ID));
     sets.migrate = sets.migrate.filter((alloc) => !gone.has(alloc.ID));
@@ -517,13 +524,16 @@ class Reconciler {
   /** Placements that bring the group back to its count. */
   #missing(work: GroupWork): PlacementWish[] {
     const { group, keep, sets, names, canaries, canarying } = work;
-    const version = canarying ? stableVersion(keep, sets, this.#job!) : null;
     const now = this.#worthReplacing(work);
+    const version = canarying ? stableVersion([...keep, ...now], sets, this.#job!) : null;
+    // While canaries are tried, what breaks of the old version comes back as the old version.
+    const versionOf = (alloc: Allocation) =>
+      canarying && alloc.Job.Version < this.#job!.Version ? alloc.Job : null;
     const wishes = now.map((alloc): PlacementWish => ({
       ...replacement(work, alloc, STOP_RESCHEDULED),
       rescheduled: true,
       canary: alloc.DeploymentStatus?.Canary === true && canarying,
-      version: alloc.DeploymentStatus?.Canary ? null : version,
+      version: versionOf(alloc),
     }));
     const isCanary = new Set(canaries.map((alloc) => alloc.ID));
     const standing = canarying ? keep.filter((alloc) => !isCanary.has(alloc.ID)).length : keep.length;
@@ -532,13 +542,13 @@ class Reconciler {
       for (const alloc of [...sets.disconnecting, ...this.#unreplaced(sets)]) {
         if (existing >= group.Count) break;
         existing++;
-        wishes.push({ ...replacement(work, alloc, ""), stopPrevious: null, version });
+        wishes.push({ ...replacement(work, alloc, ""), stopPrevious: null, version: versionOf(alloc) });
       }
     } else existing += sets.disconnecting.length + sets.unknown.length;
     for (const alloc of sets.lost) {
       if (existing >= group.Count) break;
       existing++;
-      wishes.push({ ...replacement(work, alloc, ""), stopPrevious: null, version });
+      wishes.push({ ...replacement(work, alloc, ""), stopPrevious: null, version: versionOf(alloc) });
     }
     if (existing < group.Count) {
       for (const name of names.next(group.Count - existing)) {
@@ -670,7 +680,7 @@ function replacement(work: GroupWork, alloc: Allocation, description: string): P
 }
 
 /** The newest version other than the one being tried that the group still runs. */
-function stableVersion(keep: Allocation[], sets: AllocSets, job: Job): Job | null {
+function stableVersion(keep: readonly Allocation[], sets: AllocSets, job: Job): Job | null {
   let best: Job | null = null;
   for (const alloc of [...keep, ...sets.lost, ...sets.migrate]) {
     if (alloc.Job.Version >= job.Version) continue;

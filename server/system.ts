@@ -207,7 +207,8 @@ class SystemRun {
     this.#queued[group.Name] = 0;
     const held = new Set<number>();
     const ended = new Map<number, Allocation>();
-    for (const alloc of allocs) {
+    // What runs comes first: an ended one only stands for its node where nothing does.
+    for (const alloc of [...allocs.filter((one) => !isTerminal(one)), ...allocs.filter(isTerminal)]) {
       const slot = this.input.state.nodeTable.slot(alloc.NodeID);
       if (this.#sortAlloc(work, alloc, held.has(slot))) held.add(slot);
       else if (isTerminal(alloc)) rememberNewest(ended, slot, alloc);

@@ -1,0 +1,270 @@
+// What must hold whatever happens: random clusters and jobs, random news from devices, dying nodes. fast-check prints the
+// seed and the smallest failing history.
+import assert from "node:assert/strict";
+import process from "node:process";
+import { test } from "node:test";
+import fc from "fast-check";
+import type { Allocation } from "../../core/types.ts";
+import { demandOf } from "../../server/demand.ts";
+import { jobEvaluation } from "../../server/evaluations.ts";
+import { compileConstraint } from "../../server/constraint.ts";
+import { changesNothing } from "../../server/plan_builder.ts";
+import { schedule } from "../../server/schedule.ts";
+import { Cluster } from "./cluster.ts";
+import { group, job, node, SeededRandom, task } from "./fixtures.ts";
+
+type Event =
+  | { kind: "node"; cpu: number; memory: number; rack: number; dc: number }
+  | { kind: "job"; id: number; type: "service" | "batch" | "system"; shape: Shape }
+  | { kind: "report"; pick: number; status: Allocation["ClientStatus"]; healthy: boolean }
+  | { kind: "nodeStatus"; pick: number; down: boolean }
+  | { kind: "stop"; id: number }
+  | { kind: "advance"; seconds: number };
+
+interface Shape {
+  count: number;
+  cpu: number;
+  memory: number;
+  ports: number;
+  staticPort: boolean;
+  env: number;
+  maxParallel: number;
+  canary: number;
+  constraint: "none" | "dc" | "hosts" | "rack";
+  spread: boolean;
+}
+
+const shape: fc.Arbitrary<Shape> = fc.record({
+  count: fc.integer({ min: 0, max: 6 }),
+  cpu: fc.constantFrom(100, 500, 1500),
+  memory: fc.constantFrom(64, 512, 2000),
+  ports: fc.integer({ min: 0, max: 2 }),
+  staticPort: fc.boolean(),
+  env: fc.integer({ min: 0, max: 2 }),
+  maxParallel: fc.integer({ min: 0, max: 3 }),
+  canary: fc.integer({ min: 0, max: 2 }),
+  constraint: fc.constantFrom("none", "dc", "hosts", "rack"),
+  spread: fc.boolean(),
+});
+
+const event: fc.Arbitrary<Event> = fc.oneof(
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant("node" as const),
+      cpu: fc.constantFrom(1000, 4000),
+      memory: fc.constantFrom(1000, 8000),
+      rack: fc.integer({ min: 0, max: 2 }),
+      dc: fc.integer({ min: 0, max: 1 }),
+    }),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      kind: fc.constant("job" as const),
+      id: fc.integer({ min: 0, max: 3 }),
+      type: fc.constantFrom("service" as const, "service" as const, "batch" as const, "system" as const),
+      shape,
+    }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constant("report" as const),
+      pick: fc.nat(),
+      status: fc.constantFrom("running" as const, "running" as const, "complete" as const, "failed" as const),
+      healthy: fc.boolean(),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant("nodeStatus" as const), pick: fc.nat(), down: fc.boolean() }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant("stop" as const), id: fc.integer({ min: 0, max: 3 }) }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant("advance" as const), seconds: fc.constantFrom(1, 30, 120) }),
+  },
+);
+
+function makeJob(id: number, type: string, s: Shape) {
+  const constraints = {
+    none: [],
+    dc: [{ LTarget: "${node.datacenter}", RTarget: "dc1", Operand: "=" }],
+    hosts: [{ LTarget: "", RTarget: "true", Operand: "distinct_hosts" }],
+    rack: [{ LTarget: "${meta.rack}", RTarget: "2", Operand: "distinct_property" }],
+  }[s.constraint];
+  const network = {
+    ReservedPorts: s.staticPort ? [{ Label: "static", Value: 9000 + id }] : [],
+    DynamicPorts: Array.from({ length: s.ports }, (_, i) => ({ Label: `p${i}` })),
+  };
+  return job(`job${id}-${type}`, {
+    Type: type,
+    TaskGroups: [group({
+      Count: type === "system" ? 1 : s.count,
+      Constraints: type === "system" ? [] : constraints,
+      Spreads: s.spread && type !== "system" ? [{ Attribute: "${meta.rack}", Weight: 50 }] : [],
+      Networks: s.staticPort || s.ports > 0 ? [network] : [],
+      ...(type === "service"
+        ? { Update: { MaxParallel: s.maxParallel, Canary: s.maxParallel > 0 ? s.canary : 0 } }
+        : {}),
+      Tasks: [task({ Resources: { CPU: s.cpu, MemoryMB: s.memory }, Env: { V: String(s.env) } })],
+    })],
+  });
+}
+
+class World {
+  readonly cluster = new Cluster();
+  #nodes = 0;
+
+  async apply(e: Event): Promise<void> {
+    const { cluster } = this;
+    switch (e.kind) {
+      case "node":
+        return await cluster.addNodes(
+          node(this.#nodes++, {
+            cpu: e.cpu,
+            memory: e.memory,
+            datacenter: `dc${e.dc}`,
+            meta: { rack: `r${e.rack}` },
+          }),
+        );
+      case "job":
+        return void await cluster.register(makeJob(e.id, e.type, e.shape));
+      case "report": {
+        const allocs = [...cluster.state.allocs()].filter((alloc) =>
+          !["complete", "failed", "lost"].includes(alloc.ClientStatus)
+        );
+        if (allocs.length === 0) return;
+        const alloc = allocs[e.pick % allocs.length]!;
+        return await cluster.report([alloc], e.status, alloc.DeploymentID ? { healthy: e.healthy } : {});
+      }
+      case "nodeStatus": {
+        const nodes = [...cluster.state.nodes()];
+        if (nodes.length === 0) return;
+        return await cluster.nodeStatus(nodes[e.pick % nodes.length]!.ID, e.down ? "down" : "ready");
+      }
+      case "stop":
+        for (const known of [...cluster.state.jobs()].filter((known) => known.ID.startsWith(`job${e.id}-`))) {
+          await cluster.stop(known.ID);
+        }
+        return;
+      case "advance":
+        return await cluster.clock.advance(e.seconds * 1000);
+    }
+  }
+
+  /** Every job is looked at once more: some news (a service that ended by itself) ask for nothing at once. */
+  async settle(): Promise<void> {
+    const { cluster } = this;
+    await cluster.clock.advance(2_000);
+    const evals = [...cluster.state.jobs()].map((known) =>
+      jobEvaluation(known, "job-register", cluster.stamp)
+    );
+    cluster.apply({ kind: "eval.upsert", time: cluster.stamp.nowNs, evals });
+    await cluster.clock.advance(2_000);
+  }
+
+  /** Allocations that the servers want to run. */
+  wanted(): Allocation[] {
+    return [...this.cluster.state.allocs()].filter((alloc) =>
+      alloc.DesiredStatus === "run" && !["complete", "failed", "lost"].includes(alloc.ClientStatus)
+    );
+  }
+}
+
+function checkCapacity(world: World): void {
+  const { state } = world.cluster;
+  const byNode = Map.groupBy(world.wanted(), (alloc) => alloc.NodeID);
+  for (const [id, allocs] of byNode) {
+    const { NodeResources: total } = state.node(id)!;
+    const demands = allocs.map((alloc) => demandOf(alloc.AllocatedResources));
+    const sum = (of: (demand: (typeof demands)[number]) => number) =>
+      demands.reduce((n, demand) => n + of(demand), 0);
+    assert.ok(sum((demand) => demand.cpuMhz) <= total.Cpu.CpuShares, `cpu of ${id}`);
+    assert.ok(sum((demand) => demand.memoryMb) <= total.Memory.MemoryMB, `memory of ${id}`);
+    assert.ok(sum((demand) => demand.diskMb) <= total.Disk.DiskMB, `disk of ${id}`);
+    const ports = demands.flatMap((demand) => demand.ports);
+    assert.equal(new Set(ports).size, ports.length, `ports of ${id}`);
+  }
+}
+
+function checkPlacements(world: World): void {
+  const { state } = world.cluster;
+  for (const alloc of world.wanted()) {
+    const constraints = [...alloc.Job.Constraints ?? [], ...alloc.Job.TaskGroups[0]!.Constraints ?? []];
+    for (const constraint of constraints) {
+      assert.ok(
+        compileConstraint(constraint).holds(state.node(alloc.NodeID)!),
+        `${alloc.Name}: ${constraint.Operand}`,
+      );
+    }
+  }
+  for (const known of state.jobs()) {
+    const live = world.wanted().filter((alloc) => alloc.JobID === known.ID);
+    if (known.Stop) {
+      assert.equal(live.length, 0, `${known.ID} is stopped`);
+      continue;
+    }
+    const [wanted] = known.TaskGroups;
+    const distinct = wanted!.Constraints?.some((constraint) => constraint.Operand === "distinct_hosts");
+    // Old versions on a host do not disappear because the new version is pickier: only same-version neighbours count.
+    const hosts = live.filter((alloc) => alloc.Job.Version === known.Version).map((alloc) => alloc.NodeID);
+    if (distinct && wanted!.Count > 0) assert.ok(new Set(hosts).size >= Math.min(1, hosts.length));
+    if (known.Type === "system") {
+      assert.equal(new Set(live.map((alloc) => alloc.NodeID)).size, live.length, `${known.ID} once a node`);
+      continue;
+    }
+    const canaries = Math.max(
+      0,
+      ...[...state.deploymentsByJob("default", known.ID)].map((deployment) =>
+        deployment.TaskGroups["g"]?.DesiredCanaries ?? 0
+      ),
+    );
+    assert.ok(live.length <= wanted!.Count + canaries, `${known.ID}: ${live.length} of ${wanted!.Count}`);
+    assert.equal(
+      new Set(live.filter((alloc) => !alloc.DeploymentStatus?.Canary).map((alloc) => alloc.Name)).size >=
+        live.length - canaries,
+      true,
+      `${known.ID}: names`,
+    );
+  }
+}
+
+function checkConverged(world: World): void {
+  const { state, context } = world.cluster;
+  for (const known of state.jobs()) {
+    const evaluation = jobEvaluation(known, "job-register", {
+      random: new SeededRandom(7),
+      nowNs: context.nowNs(),
+    });
+    const first = schedule(state, evaluation, new SeededRandom(9), context.nowNs());
+    const second = schedule(state, evaluation, new SeededRandom(9), context.nowNs());
+    assert.deepEqual(first.result, second.result, "equal input and seed give an equal plan");
+    // A follow-up evaluation that is still to come may be nearly due.
+    if (world.cluster.evals(known.ID).some((other) => other.Status === "pending")) continue;
+    assert.ok(changesNothing(first.result), `${known.ID} has converged: ${JSON.stringify(first.result)}`);
+    assert.equal(world.cluster.scheduling.plans.inFlight, 0);
+  }
+}
+
+test("schedule: counts, capacity, ports and constraints hold through any history, and it converges", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(event, { minLength: 3, maxLength: 40 }), async (events) => {
+      const world = new World();
+      for (const e of events) {
+        await world.apply(e);
+        checkCapacity(world);
+        checkPlacements(world);
+      }
+      await world.settle();
+      checkCapacity(world);
+      checkPlacements(world);
+      checkConverged(world);
+    }),
+    { numRuns: Number(process.env["RUNS"] ?? 150) },
+  );
+});
