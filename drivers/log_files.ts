@@ -2,8 +2,9 @@
 // the run directory (`stdout.<from>.aaaaaa`, `…b`); a symbolic link made in advance under each of those names points
 // to `<task>.stdout.<n>` beside it, so every piece is born under Nomad's name even while the agent is away. Pieces
 // beyond the links made in advance are plain files and are moved to their name by the next look (harmless while
-// split holds them open: same file, other name). Oldest files are removed by the look too. Never reads or writes
-// a byte of output.
+// split holds them open: same file, other name). A restarted task goes on in its newest file, as Nomad's does: split
+// gets that file's content first, into a piece that takes the file's place once all of it is there, so that no reader
+// sees it shrink. Oldest files are removed by the look too. Never reads or writes a byte of output.
 import {
   closeSync,
   existsSync,
@@ -46,12 +47,18 @@ export function logIndexes(dir: string, task: string, stream: StreamName): numbe
   return found.sort((a, b) => a - b);
 }
 
+export interface StreamPlace {
+  dir: string;
+  runDir: string;
+  task: string;
+  filesMax: number;
+  fileSizeMaxBytes: number;
+}
+
 /** One stream of one start of a task. */
 export class LogStream {
-  readonly #dir: string;
+  readonly #place: StreamPlace;
   readonly #runDir: string;
-  readonly #task: string;
-  readonly #filesMax: number;
   readonly stream: StreamName;
   /** Number of the first file of this start. */
   readonly from: number;
@@ -59,17 +66,12 @@ export class LogStream {
   #oldest: number;
   /** Files from the newest to below this number have their links. */
   #linkedBelow: number;
+  /** True while the first piece, which repeats the newest file, has not taken that file's place. */
+  #carrying = false;
 
-  private constructor(
-    place: { dir: string; runDir: string; task: string; filesMax: number },
-    stream: StreamName,
-    from: number,
-    indexes: number[],
-  ) {
-    this.#dir = place.dir;
+  private constructor(place: StreamPlace, stream: StreamName, from: number, indexes: number[]) {
+    this.#place = place;
     this.#runDir = place.runDir;
-    this.#task = place.task;
-    this.#filesMax = Math.max(1, place.filesMax);
     this.stream = stream;
     this.from = from;
     this.#newest = Math.max(from, indexes.at(-1) ?? 0);
@@ -78,30 +80,32 @@ export class LogStream {
   }
 
   /**
-   * Before a start: goes on after the newest file there is (or in it, when it is still empty), makes the first file
-   * and the first links, so that readers find it at once.
+   * Before a start: makes the first file and the first links, so that readers find it at once. With `carries`, goes on
+   * in the newest file while it has room (the wrapper feeds `carry` to split first); otherwise begins a new one.
    */
-  static begin(
-    place: { dir: string; runDir: string; task: string; filesMax: number },
-    stream: StreamName,
-  ): LogStream {
+  static begin(place: StreamPlace, stream: StreamName, carries: boolean): LogStream {
     const indexes = logIndexes(place.dir, place.task, stream);
     const last = indexes.at(-1);
-    const path = join(place.dir, `${place.task}.${stream}.${last}`);
-    const from = last === undefined ? 0 : statSync(path).size === 0 ? last : last + 1;
-    const made = new LogStream(place, stream, from, indexes);
-    closeSync(openSync(made.path(from), "a"));
-    made.#link(from, from + LINKS_AT_START);
+    const size = last === undefined ? 0 : statSync(join(place.dir, `${place.task}.${stream}.${last}`)).size;
+    const goesOn = size === 0 || (carries && size < place.fileSizeMaxBytes);
+    const made = new LogStream(place, stream, last === undefined ? 0 : goesOn ? last : last + 1, indexes);
+    made.#carrying = goesOn && size > 0;
+    closeSync(openSync(made.path(made.from), "a"));
+    // While carrying, a next file must not be seen before the newest one is whole: no links yet.
+    if (!made.#carrying) made.#link(made.from, made.from + LINKS_AT_START);
     return made;
   }
 
   /** After the agent was away. */
-  static resume(
-    place: { dir: string; runDir: string; task: string; filesMax: number },
-    stream: StreamName,
-    from: number,
-  ): LogStream {
-    return new LogStream(place, stream, from, logIndexes(place.dir, place.task, stream));
+  static resume(place: StreamPlace, stream: StreamName, from: number): LogStream {
+    const made = new LogStream(place, stream, from, logIndexes(place.dir, place.task, stream));
+    made.#carrying = lstatSync(made.#pieceFor(from), { throwIfNoEntry: false })?.isFile() ?? false;
+    return made;
+  }
+
+  /** The file whose content split must get before anything else; "" for none. */
+  get carry(): string {
+    return this.#carrying ? this.path(this.from) : "";
   }
 
   /** What split is told to begin its names with. */
@@ -110,7 +114,7 @@ export class LogStream {
   }
 
   path(index: number): string {
-    return join(this.#dir, `${this.#task}.${this.stream}.${index}`);
+    return join(this.#place.dir, `${this.#place.task}.${this.stream}.${index}`);
   }
 
   #pieceFor(index: number): string {
@@ -122,6 +126,7 @@ export class LogStream {
    * nothing is new, because it is done for every running task all the time.
    */
   tend(): void {
+    if (this.#carrying && !this.#endCarrying()) return;
     if (this.#linkedBelow > this.#newest + 1 && !existsSync(this.path(this.#newest + 1))) return;
     if (!existsSync(this.#runDir)) return;
     while (this.#hasBegun(this.#newest + 1)) {
@@ -129,9 +134,20 @@ export class LogStream {
       this.#newest++;
     }
     this.#link(Math.max(this.#linkedBelow, this.#newest + 1), this.#newest + 1 + LINKS_AHEAD);
-    for (; this.#oldest <= this.#newest - this.#filesMax; this.#oldest++) {
+    for (; this.#oldest <= this.#newest - Math.max(1, this.#place.filesMax); this.#oldest++) {
       rmSync(this.path(this.#oldest), { force: true });
     }
+  }
+
+  /** Puts the first piece in the newest file's place, as soon as it holds all of it. */
+  #endCarrying(): boolean {
+    const piece = this.#pieceFor(this.from);
+    const size = lstatSync(piece, { throwIfNoEntry: false })?.size ?? 0;
+    const held = statSync(this.path(this.from), { throwIfNoEntry: false })?.size ?? 0;
+    if (size === 0 || size < held) return false;
+    renameSync(piece, this.path(this.from));
+    this.#carrying = false;
+    return true;
   }
 
   /** True when split has opened this piece; a plain file gets its name here. */

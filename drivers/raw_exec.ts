@@ -3,6 +3,7 @@
 // but the run directory `.<task>.<hex>` beside the logs. Invariants: the agent may die at any moment and no output
 // byte and no exit code is lost; after stop or destroy nothing of the task runs; no runtime stays beside a task.
 import { type ChildProcess, spawn } from "node:child_process";
+import { constants } from "node:os";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DriverError, errorText } from "../core/errors.ts";
@@ -88,6 +89,7 @@ const CLOSE_LOOK_ROUNDS = 20;
 const LAST_OUTPUT_MS = 250;
 const LAUNCH_MS = 2000;
 const KILL_MS = 10_000;
+const WRAPPER_MS = 5000;
 
 export class RawExecDriver implements Driver {
   readonly name = "raw_exec";
@@ -136,7 +138,7 @@ export class RawExecDriver implements Driver {
     const logs = spec.logs.disabled ? null : { ...place, fileSizeMaxBytes: spec.logs.fileSizeMaxBytes };
     try {
       mkdirSync(runDir, { recursive: true, mode: 0o700 });
-      const taskLogs = logs ? beginLogs({ ...logs, runDir }) : null;
+      const taskLogs = logs ? beginLogs({ ...logs, runDir }, toolkit.split !== null) : null;
       const env = cgroup === "" ? { ...plan.env, NOMAD_TASK_MARKER: spec.id } : plan.env;
       const cgroupFiles = plan.cgroupOverride ?? (cgroup === "" ? [] : [join(cgroup, "cgroup.procs")]);
       const child = this.#spawn({ ...plan, env }, { runDir, toolkit, logs: taskLogs, cgroupFiles });
@@ -192,8 +194,11 @@ export class RawExecDriver implements Driver {
       String(logs?.fileSizeMaxBytes ?? 0),
       logs?.stdout.prefix ?? "",
       logs?.stderr.prefix ?? "",
+      logs?.stdout.carry ?? "",
+      logs?.stderr.carry ?? "",
       toolkit.split ?? "",
       toolkit.mkfifo,
+      toolkit.cat,
       toolkit.exact ? "exact" : "plain",
       String(plan.oomScoreAdj),
       String(cgroupFiles.length),
@@ -325,7 +330,7 @@ export class RawExecDriver implements Driver {
       await until(emptied, () => deadline - performance.now(), task.ended);
     }
     await this.#killAll(state);
-    if (task !== null) await held(task.ended);
+    if (task !== null) await this.#endWrapper(task);
   }
 
   /** SIGKILL until nothing of the tree is left. */
@@ -342,6 +347,14 @@ export class RawExecDriver implements Driver {
         "they wait for a disk or device",
       );
     }
+  }
+
+  /** With nothing left to wait for the wrapper ends by itself, unless it hangs before the start (disk full). */
+  async #endWrapper(task: RunningTask): Promise<void> {
+    await withDeadline(task.ended, WRAPPER_MS);
+    const { pid, startTicks } = task.state;
+    if (task.exit === null && isRunning(pid, startTicks)) sendSignal(pid, constants.signals.SIGKILL);
+    await held(task.ended);
   }
 
   #tree(state: RawExecState): TaskTree {
@@ -381,7 +394,7 @@ export class RawExecDriver implements Driver {
     const state = handle.state as unknown as RawExecState;
     if (state.bootId === this.#bootId) await this.#killAll(state);
     if (task !== null) {
-      await withDeadline(task.ended, KILL_MS);
+      await this.#endWrapper(task);
       await task.logs?.finish(LAST_OUTPUT_MS);
       task.logs?.killWriters();
       task.logs?.tend(0);

@@ -5,32 +5,29 @@ import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import { closeSync, openSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { LogStream, type StreamName, SUFFIX_WIDTH } from "./log_files.ts";
+import { LogStream, type StreamName, type StreamPlace, SUFFIX_WIDTH } from "./log_files.ts";
 import { isAlive, isGone, readArguments, readStat } from "./proc.ts";
 import { sendSignal } from "./process_tree.ts";
 import { findProgram, readRunFile } from "./wrapper.ts";
 
-export interface LogPlace {
-  dir: string;
-  runDir: string;
-  task: string;
-  filesMax: number;
-  fileSizeMaxBytes: number;
-}
-
 const STREAMS: readonly StreamName[] = ["stdout", "stderr"];
+/** When to look whether what was carried over has arrived. */
+const CARRY_LOOKS_MS = [10, 30, 100, 300];
+
 /** File descriptors of the wrapper at which the pipes can be read. */
 const READING_ENDS = { stdout: 3, stderr: 5 } as const;
 
-/** Before the start of a task: numbering, first files, first links. */
-export function beginLogs(place: LogPlace): TaskLogs {
-  const logs = new TaskLogs(place, LogStream.begin(place, "stdout"), LogStream.begin(place, "stderr"));
+/** Before the start of a task: numbering, first files, first links. `carries`: go on in the newest files. */
+export function beginLogs(place: StreamPlace, carries: boolean): TaskLogs {
+  const begin = (stream: StreamName) => LogStream.begin(place, stream, carries);
+  const logs = new TaskLogs(place, begin("stdout"), begin("stderr"));
   logs.writeBeginnings();
+  logs.lookSoon(CARRY_LOOKS_MS);
   return logs;
 }
 
 /** After the agent was away. */
-export function resumeLogs(place: LogPlace): TaskLogs {
+export function resumeLogs(place: StreamPlace): TaskLogs {
   const [stdout = 0, stderr = 0] = (readRunFile(place.runDir, "from") ?? "").trim().split(" ").map(Number);
   return new TaskLogs(
     place,
@@ -40,12 +37,12 @@ export function resumeLogs(place: LogPlace): TaskLogs {
 }
 
 export class TaskLogs {
-  readonly #place: LogPlace;
+  readonly #place: StreamPlace;
   #seen: number[] = [];
   stdout: LogStream;
   stderr: LogStream;
 
-  constructor(place: LogPlace, stdout: LogStream, stderr: LogStream) {
+  constructor(place: StreamPlace, stdout: LogStream, stderr: LogStream) {
     this.#place = place;
     this.stdout = stdout;
     this.stderr = stderr;
@@ -57,6 +54,16 @@ export class TaskLogs {
 
   writeBeginnings(): void {
     writeFileSync(join(this.#place.runDir, "from"), `${this.stdout.from} ${this.stderr.from}\n`);
+  }
+
+  /** The next output shall be seen at once, although the first piece is not in its place yet. */
+  lookSoon([first, ...later]: number[]): void {
+    if (first === undefined || (this.stdout.carry === "" && this.stderr.carry === "")) return;
+    const timer = setTimeout(() => {
+      this.tend(0);
+      this.lookSoon(later);
+    }, first);
+    (timer as unknown as { unref?: () => void }).unref?.();
   }
 
   /** Gives new files their names and removes the oldest. `wrapperPid` of a running task: also replaces dead writers. */
@@ -93,7 +100,7 @@ export class TaskLogs {
       if (pids[i] !== 0) return;
       const input = openPipe(`/proc/${wrapperPid}/fd/${READING_ENDS[name]}`);
       if (input === null) return;
-      this[name] = LogStream.begin(this.#place, name);
+      this[name] = LogStream.begin(this.#place, name, false);
       this.writeBeginnings();
       const args = ["-a", String(SUFFIX_WIDTH), "-b", String(this.fileSizeMaxBytes), "-", this[name].prefix];
       const child = spawn(split, args, { detached: true, stdio: [input, "ignore", "ignore"] });

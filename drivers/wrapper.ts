@@ -9,8 +9,9 @@ import { isGone } from "./proc.ts";
 import { SUFFIX_WIDTH } from "./log_files.ts";
 
 /**
- * Arguments: run directory, bytes a file, prefix of stdout's and stderr's pieces ("" throws output away), split ("" for
- * the slow loop), mkfifo, "exact" or "plain", oom_score_adj, count of cgroup files, those files, the command.
+ * Arguments: run directory, bytes a file, prefix of stdout's and stderr's pieces ("" throws output away), files whose
+ * content goes before (or ""), split ("" for the slow loop), mkfifo, cat, "exact" or "plain", oom_score_adj, count of
+ * cgroup files, those files, the command.
  *
  * - An empty here-document gives a pipe without starting a process; opening it again through /proc gives its other
  *   end. Shells that use a file instead (bash) take fifos.
@@ -20,8 +21,10 @@ import { SUFFIX_WIDTH } from "./log_files.ts";
  *   15. Background jobs of a shell ignore SIGINT and SIGQUIT; `env --default-signal` in the command undoes that.
  */
 export const WRAPPER_SCRIPT = `
-run=$1 size=$2 out=$3 err=$4 split=$5 mkfifo=$6 mode=$7 oom=$8 groups=$9
+run=$1 size=$2 out=$3 err=$4 carry_out=$5 carry_err=$6 split=$7 mkfifo=$8 cat=$9
 shift 9
+mode=$1 oom=$2 groups=$3
+shift 3
 exec </dev/null >/dev/null 2>"$run/wrapper.log"
 become() {
   read -r pid rest </proc/self/stat
@@ -37,6 +40,7 @@ become() {
 }
 collect() {
   if [ -n "$split" ]; then exec "$split" -a ${SUFFIX_WIDTH} -b "$size" - "$1"; fi
+  PATH=$PATH:/usr/bin:/bin
   piece=0
   while :; do
     name=$1
@@ -72,6 +76,8 @@ B
   loggers=$!
   collect "$err" <&5 3<&- 4>&- 5<&- 6>&- &
   echo "$loggers $!" >"$run/loggers"
+  if [ -n "$carry_out" ]; then "$cat" "$carry_out" >&4 3<&- 4>&- 5<&- 6>&-; fi
+  if [ -n "$carry_err" ]; then "$cat" "$carry_err" >&6 3<&- 4>&- 5<&- 6>&-; fi
 fi
 if [ "$mode" = exact ]; then
   become "$@" >&4 2>&6 3<&- 4>&- 5<&- 6>&- &
@@ -97,6 +103,7 @@ export interface Toolkit {
   env: string;
   split: string | null;
   mkfifo: string;
+  cat: string;
   setpriv: string | null;
   script: string | null;
   stty: string | null;
@@ -130,9 +137,10 @@ export async function findToolkit(): Promise<Toolkit | string> {
   const setsid = findProgram("setsid");
   const env = findProgram("env");
   const mkfifo = findProgram("mkfifo");
+  const cat = findProgram("cat");
   const plainShell = isExecutable("/bin/sh") ? "/bin/sh" : findProgram("sh");
-  if (!setsid || !env || !mkfifo || !plainShell) {
-    const missing = Object.entries({ setsid, env, mkfifo, sh: plainShell }).filter(([, path]) => !path);
+  if (!setsid || !env || !mkfifo || !cat || !plainShell) {
+    const missing = Object.entries({ setsid, env, mkfifo, cat, sh: plainShell }).filter(([, path]) => !path);
     return `missing on this machine: ${missing.map(([name]) => name).join(", ")}; ` +
       "install util-linux and coreutils (or busybox)";
   }
@@ -140,6 +148,7 @@ export async function findToolkit(): Promise<Toolkit | string> {
     setsid,
     env,
     mkfifo,
+    cat,
     split: findProgram("split"),
     setpriv: findProgram("setpriv"),
     script: findProgram("script"),

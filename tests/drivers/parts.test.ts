@@ -191,8 +191,8 @@ test("LogStream names pieces that were made beyond its links, in order, once", (
   const dir = join(place.root, "alloc", "logs");
   const runDir = join(dir, ".web.run");
   mkdirSync(runDir);
-  const where = { dir, runDir, task: "web", filesMax: 1000 };
-  const stream = LogStream.begin(where, "stdout");
+  const where = { dir, runDir, task: "web", filesMax: 1000, fileSizeMaxBytes: 100 };
+  const stream = LogStream.begin(where, "stdout", true);
   // What split would do, far beyond the links, and nobody looks meanwhile.
   for (let piece = 0; piece < 60; piece++) writeFileSync(stream.prefix + splitSuffix(piece), `${piece};`);
   stream.tend();
@@ -202,7 +202,33 @@ test("LogStream names pieces that were made beyond its links, in order, once", (
   later.tend();
   later.tend();
   assert.equal(place.log("stdout"), Array.from({ length: 90 }, (_, i) => `${i};`).join(""));
-  assert.equal(LogStream.begin(where, "stdout").from, 90);
+  assert.equal(LogStream.begin(where, "stdout", false).from, 90);
+  place.remove();
+});
+
+test("LogStream shows a restarted task's newest file whole at every moment, also after the agent died", () => {
+  const place = makePlace();
+  const dir = join(place.root, "alloc", "logs");
+  const runDir = join(dir, ".web.run");
+  mkdirSync(runDir);
+  const where = { dir, runDir, task: "web", filesMax: 10, fileSizeMaxBytes: 10 };
+  writeFileSync(join(dir, "web.stdout.3"), "12345");
+  const stream = LogStream.begin(where, "stdout", true);
+  assert.deepEqual([stream.from, stream.carry], [3, join(dir, "web.stdout.3")]);
+  // What split does with the old content and what comes after it.
+  writeFileSync(stream.prefix + splitSuffix(0), "123");
+  stream.tend();
+  assert.equal(place.log("stdout"), "12345", "half of it has arrived");
+  writeFileSync(stream.prefix + splitSuffix(0), "1234567890");
+  writeFileSync(stream.prefix + splitSuffix(1), "next");
+  assert.equal(place.log("stdout"), "12345", "no file is seen before its predecessor is whole");
+  const later = LogStream.resume(where, "stdout", stream.from);
+  later.tend();
+  assert.deepEqual(place.logBytes("stdout").map((bytes) => new TextDecoder().decode(bytes)), [
+    "1234567890",
+    "next",
+  ]);
+  assert.equal(later.carry, "");
   place.remove();
 });
 

@@ -92,13 +92,16 @@ export function driverSuite(subject: Subject): void {
     assert.equal(place.log("stdout"), "to stdout\n", "destroy leaves the logs");
   });
 
-  it("goes on with the logs of an earlier start", async (driver, place) => {
-    for (const text of ["first\n", "second\n"]) {
+  it("goes on in the log files of an earlier start", async (driver) => {
+    const place = makePlace({ fileSizeMaxBytes: 16 });
+    for (const text of ["first\n", "second\n", "third\n"]) {
       const handle = await driver.start(place.spec(config.prints(text, "")), () => undefined);
       await wait(driver, handle);
       await driver.destroy(handle);
     }
-    assert.equal(place.log("stdout"), "first\nsecond\n");
+    const files = place.logBytes("stdout").map((bytes) => new TextDecoder().decode(bytes));
+    assert.deepEqual(files, ["first\nsecond\nthi", "rd\n"]);
+    place.remove();
   });
 
   it("stops by the kill signal before the timeout", async (driver, place) => {
