@@ -102,6 +102,9 @@ function host([text, numberValue]: readonly Value[]): string {
 const EXTENSION_MAX = 32;
 
 function extend(range: Range, newBits: number): number {
+  if (newBits > EXTENSION_MAX) {
+    throw new FunctionError(`may not extend prefix by more than ${EXTENSION_MAX} bits`);
+  }
   const prefix = range.prefix + newBits;
   if (prefix > range.bits) {
     throw new FunctionError(`insufficient address space to extend prefix of ${range.prefix} by ${newBits}`);

@@ -66,6 +66,9 @@ export const NUMERIC_FUNCTIONS: Record<string, FunctionSpec> = {
   signum: {
     doc: "-1, 0 or 1, the sign of a number.",
     parameters: [num],
-    call: ([x]) => HclNumber.count(number(x).sign),
+    call([x]) {
+      if (!number(x).isInteger) throw new FunctionError("value must be a whole number");
+      return HclNumber.count(number(x).sign);
+    },
   },
 };

@@ -42,6 +42,11 @@ function toLower(text: string): string {
   }).join("");
 }
 
+/** Letters whose title case is not their upper case. */
+const TITLE_CASE = new Map(
+  [...["ǄǅǆǇǈǉǊǋǌǱǲǳ"].join("")].map((char, i, all) => [char, all[i - (i % 3) + 1]!]),
+);
+
 /** The first letter of every word in upper case; letters, digits and `_` make words. */
 function title(text: string): string {
   let previous = " ";
@@ -49,7 +54,7 @@ function title(text: string): string {
     const starts = !/[\p{L}\p{N}_]/u.test(previous) &&
       (previous.codePointAt(0)! < 0x80 || /[\s\u0085]/.test(previous));
     previous = char;
-    return starts ? toUpper(char) : char;
+    return starts ? TITLE_CASE.get(char) ?? toUpper(char) : char;
   }).join("");
 }
 

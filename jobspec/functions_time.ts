@@ -85,7 +85,7 @@ const MONTHS = "January February March April May June July August September Octo
 const DAYS = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split(" ");
 
 /** A quoted text, a run of one letter, or other characters. */
-const DATE_TOKEN = /'(?:''|[^'])*'(?!')|''|'[\s\S]*|([A-Za-z])\1*|[^A-Za-z']+/g;
+const DATE_TOKEN = /''|'(?:''|[^'])*'(?!')|'[\s\S]*|([A-Za-z])\1*|[^A-Za-z']+/g;
 
 function formatDate(format: string, timestamp: Timestamp): string {
   return (format.match(DATE_TOKEN) ?? []).map((token) => {

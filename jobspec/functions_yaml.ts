@@ -135,11 +135,14 @@ class YamlReader {
   #scalar(node: Scalar): Value {
     const text = node.type === "PLAIN" ? node.source ?? "" : String(node.value ?? "");
     const tag = node.tag?.startsWith(TAG) ? node.tag.slice(TAG.length) : node.tag;
-    if (tag !== undefined && tag !== "!") {
-      if (node.tag?.startsWith(TAG)) return taggedScalar(tag, text);
-      throw new FunctionError(`unsupported tag "${tag}"`);
+    const quoted = node.type === "QUOTE_SINGLE" || node.type === "QUOTE_DOUBLE";
+    if (tag !== undefined) {
+      if (!node.tag?.startsWith(TAG)) throw new FunctionError(`unsupported tag "${tag}"`);
+      // A quoted text that might mean something stays text, whatever its tag.
+      const textual = quoted && tag !== "binary" && /^(?:[-+0-9yYnNtTfFoO~.]|$)/.test(text);
+      return textual ? normalizeText(text) : taggedScalar(tag, text);
     }
-    return node.type === "PLAIN" && tag !== "!" ? plainScalar(text) : normalizeText(text);
+    return node.type === "PLAIN" ? plainScalar(text) : normalizeText(text);
   }
 
   #map(node: YAMLMap): Value {

@@ -378,7 +378,7 @@ function parseSteps(reader: TokenReader, from: Expression): Expression {
         const star = reader.next();
         result = parseAttributeSplat(reader, result, star);
       } else {
-        for (const step of parseDotSteps(reader, reader.tokens.start(dot))) result = withStep(result, step);
+        result = withStep(result, parseDotStep(reader, reader.tokens.start(dot)));
       }
     } else if (type === T.OpenBracket) {
       const done = parseBracket(reader, result);
@@ -397,23 +397,26 @@ function withStep(from: Expression, step: Step): Expression {
   return { kind: "relative", from, steps: [step], start: from.start, end };
 }
 
-function parseDotSteps(reader: TokenReader, start: number): Step[] {
+function parseDotStep(reader: TokenReader, start: number): Step {
   const type = reader.peek();
   if (type === T.Ident) {
     const token = reader.next();
     const name = normalizeText(reader.tokens.textOf(token));
-    return [{ kind: "attribute", name, start, end: reader.tokens.end(token) }];
+    return { kind: "attribute", name, start, end: reader.tokens.end(token) };
   }
   if (type === T.Number) {
-    // `list.0.1` reads as the number 0.1 to the lexer.
     const token = reader.next();
+    const digits = reader.tokens.textOf(token);
+    if (!/^\d{1,15}$/.test(digits)) {
+      // `list.0.1` reads as the number 0.1.
+      reader.fail(
+        "Invalid legacy index syntax",
+        "When using the legacy index syntax, chaining two indexes together is not permitted. Use the proper index syntax instead, like [0][1].",
+        token,
+      );
+    }
     const end = reader.tokens.end(token);
-    return reader.tokens.textOf(token).split(".").map((digits): Step => {
-      if (!/^\d+$/.test(digits)) {
-        reader.fail("Invalid legacy index syntax", "An index after a dot must be a whole number.", token);
-      }
-      return { kind: "index", key: HclNumber.of(Number(digits)), legacy: true, start, end };
-    });
+    return { kind: "index", key: HclNumber.of(Number(digits)), legacy: true, start, end };
   }
   return reader.fail(
     "Invalid attribute name",
@@ -435,7 +438,7 @@ function parseAttributeSplat(reader: TokenReader, from: Expression, star: number
         "A splat expression (*) cannot be used inside another attribute-only splat expression.",
       );
     }
-    for (const step of parseDotSteps(reader, reader.tokens.start(dot))) each = withStep(each, step);
+    each = withStep(each, parseDotStep(reader, reader.tokens.start(dot)));
   }
   return { kind: "splat", from, each, marker, start: from.start, end: each.end };
 }

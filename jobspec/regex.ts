@@ -557,7 +557,7 @@ class Matcher {
     let seen = new Uint8Array(program.length);
     for (let at = from; at <= this.#codes.length; at++) {
       if (!found) this.#add(threads, seen, { pc: 0, slots: empty }, at);
-      if (threads.length === 0) break;
+      if (threads.length === 0 && found) break;
       spend(threads.length);
       const next: Thread[] = [];
       const nextSeen = new Uint8Array(program.length);

@@ -12,7 +12,7 @@ import { visitReferences } from "./references.ts";
 import type { Attribute, Block, Body, Expression } from "./syntax.ts";
 import { block, type BlockTable, child, optional, plain } from "./table.ts";
 import { parseTypeExpression } from "./type_expression.ts";
-import { NullValue, objectOf, type Type, UNKNOWN, UnknownValue, type Value } from "./value.ts";
+import { NullValue, objectOf, type Type, typeOf, UNKNOWN, UnknownValue, type Value } from "./value.ts";
 
 const validationTable: BlockTable = block("validation", "A rule that values of the variable must follow.", {
   attributes: {
@@ -206,6 +206,8 @@ export class Variables {
     const { expression, source } = attribute;
     variable.valuePlace = { source, start: expression.start, end: expression.end };
     const value = this.#constant(source).evaluate(expression);
+    // Without a declared type, the default's type is the variable's.
+    if (!(value instanceof UnknownValue)) variable.type ??= typeOf(value);
     variable.value = this.#typed(variable, value, () => [
       "Invalid default value for variable",
       "This default value is not compatible with the variable's type constraint",

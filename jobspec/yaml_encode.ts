@@ -33,14 +33,13 @@ interface Place {
 class YamlWriter {
   #out = "";
   #column = 0;
-  #openEnded = false;
 
   constructor(readonly budget: Budget) {}
 
   finish(root: Value): string {
     if (this.#column > 0) this.#newline();
     const plain = root instanceof HclNumber || typeof root === "boolean" || root instanceof NullValue;
-    return this.#out + (plain || this.#openEnded ? "...\n" : "");
+    return this.#out + (plain ? "...\n" : "");
   }
 
   #write(text: string): void {
@@ -70,7 +69,6 @@ class YamlWriter {
   }
 
   #mapping(entries: readonly [string, Value][], place: Place): void {
-    this.#openEnded = false;
     if (entries.length === 0) return this.#write(place.inMapping ? " {}" : "{}");
     const indent = place.indent < 0 ? 0 : place.indent + 2;
     entries.forEach(([key, item], i) => {
@@ -84,20 +82,17 @@ class YamlWriter {
         this.#lineAt(indent);
       }
       this.#write(":");
-      this.#openEnded = false;
       this.node(item, { indent, inMapping: true });
     });
   }
 
   #sequence(items: readonly Value[], place: Place): void {
-    this.#openEnded = false;
     if (items.length === 0) return this.#write(place.inMapping ? " []" : "[]");
     const indent = place.indent < 0 ? 0 : place.inMapping ? place.indent : place.indent + 2;
     items.forEach((item, i) => {
       this.budget.items(1);
       this.#start(i, indent, place);
       this.#write("-");
-      this.#openEnded = false;
       const scalar = typeof item === "string" || typeof item === "boolean" || item instanceof HclNumber ||
         item instanceof NullValue;
       this.#write(scalar || isEmpty(item) ? " " : " ".repeat(indent + 2 - this.#column));
@@ -129,7 +124,6 @@ class YamlWriter {
       if (line !== "") this.#write(" ".repeat(indent) + line);
       if (i < lines.length - 1) this.#newline();
     });
-    this.#openEnded = chomp === "+";
   }
 
   #quoted(text: string, indent: number, isKey: boolean): void {
@@ -151,7 +145,6 @@ class YamlWriter {
       }
     });
     this.#write('"');
-    this.#openEnded = false;
   }
 }
 
