@@ -158,7 +158,8 @@ function decodePayload(payload: Uint8Array, { from, to }: WireHeader): Message {
       data: reader.text(length, "an entry"),
     }));
   } else if (body.type === "snapshot") {
-    body.data = reader.take(head["data"] as unknown as number, "a snapshot block").slice();
+    // A copy: slice() of a Buffer would share the body's memory.
+    body.data = new Uint8Array(reader.take(head["data"] as unknown as number, "a snapshot block"));
   }
   if (!reader.done) throw new WireError("a message is longer than its head says");
   return { ...body, from, to };
