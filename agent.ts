@@ -210,9 +210,12 @@ export class Agent {
     }
     client.httpAddress = joinAddress(config.advertise.http);
     if (this.server) client.servers = [reachable(config.bind.rpc), ...client.servers];
+    const drivers = createDrivers(config.plugins as PluginConfig, { log: setup.log.module("client.driver_mgr") });
+    // A driver that only pretends has no place on a device unless somebody asked for it.
+    if (!("mock_driver" in config.plugins)) drivers.delete("mock_driver");
     this.client = new Client({
       config: client,
-      drivers: createDrivers(config.plugins as PluginConfig, { log: setup.log.module("client.driver_mgr") }),
+      drivers,
       clock: systemClock,
       random: systemRandom,
       logger: setup.log.module("client"),

@@ -461,6 +461,6 @@ function pluginConfigs(raw: RawConfig, dev: boolean): Record<string, unknown> {
   const option = raw.client?.options?.["driver.raw_exec.enable"];
   const optionOn = option === "1" || option === "true";
   if ((dev || optionOn) && plugins["raw_exec"] === undefined) plugins["raw_exec"] = { enabled: true };
-  if (dev && plugins["mock_driver"] === undefined) plugins["mock_driver"] = { enabled: true };
+  if (dev) plugins["mock_driver"] ??= {};
   return plugins;
 }

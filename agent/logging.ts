@@ -53,10 +53,10 @@ export class AgentLog {
   module(module: string): Logger {
     const tagged = this.#consola.withTag(module);
     return {
-      debug: (message, fields) => tagged.debug({ message, fields }),
-      info: (message, fields) => tagged.info({ message, fields }),
-      warn: (message, fields) => tagged.warn({ message, fields }),
-      error: (message, fields) => tagged.error({ message, fields }),
+      debug: (message, fields) => tagged.debug(message, fields),
+      info: (message, fields) => tagged.info(message, fields),
+      warn: (message, fields) => tagged.warn(message, fields),
+      error: (message, fields) => tagged.error(message, fields),
     };
   }
 
@@ -74,7 +74,7 @@ export class AgentLog {
     const level = (LABEL[entry.type] ?? "INFO") as LogLevel;
     const shown = CONSOLA_LEVEL[level] <= CONSOLA_LEVEL[this.options.level];
     if (!shown && this.#listeners.size === 0) return;
-    const { message, fields } = entry.args[0] as { message: string; fields?: Record<string, unknown> };
+    const [message, fields] = entry.args as [string, Record<string, unknown> | undefined];
     const line: LogLine = {
       level,
       text: textLine(entry.date, level, entry.tag, message, fields),

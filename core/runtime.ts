@@ -97,11 +97,13 @@ function listenDeno(deno: DenoGlobal, options: ListenOptions): Promise<Listener>
         port: options.port,
         onListen: () => undefined,
         onError: failed,
-      }, (request, info) =>
-        options.fetch(request, {
+      }, (request, info) => {
+        const requestInfo: RequestInfo = {
           remoteAddress: info.remoteAddr.hostname ?? "",
           upgrade: (handlers) => upgradeDeno(deno, request, handlers, sockets),
-        }));
+        };
+        return withHonestSignal(request, () => options.fetch(request, requestInfo));
+      });
       resolve({
         hostname: server.addr.hostname,
         port: server.addr.port,
@@ -115,6 +117,35 @@ function listenDeno(deno: DenoGlobal, options: ListenOptions): Promise<Listener>
       reject(error);
     }
   });
+}
+
+/**
+ * Deno's own signal also fires after a success; the one that handlers see fires only while no answer was given. What
+ * happens to a streamed body afterwards, its `cancel` tells.
+ */
+async function withHonestSignal(
+  request: Request,
+  handle: () => Response | Promise<Response>,
+): Promise<Response> {
+  const nativeSignal = () => Reflect.get(Request.prototype, "signal", request) as AbortSignal;
+  let answered = false;
+  let controller: AbortController | undefined;
+  Object.defineProperty(request, "signal", {
+    get() {
+      if (controller) return controller.signal;
+      const own = controller = new AbortController();
+      nativeSignal().addEventListener(
+        "abort",
+        () => answered || own.abort(new Error("the caller went away")),
+      );
+      return own.signal;
+    },
+  });
+  try {
+    return await handle();
+  } finally {
+    answered = true;
+  }
 }
 
 function upgradeDeno(

@@ -70,3 +70,30 @@ test("listen: a port in use rejects and names the cause", async () => {
   );
   await first.close();
 });
+
+test("listen: a request's signal fires when the caller goes away, not after a success", async () => {
+  const fired: string[] = [];
+  let gone: () => void;
+  const goneAway = new Promise<void>((resolve) => gone = resolve);
+  const listener = await listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch: (request) => {
+      const path = new URL(request.url).pathname;
+      request.signal.addEventListener("abort", () => {
+        fired.push(path);
+        gone();
+      });
+      return path === "/quick" ? new Response("done") : new Promise<Response>(() => undefined);
+    },
+  });
+  const base = `http://127.0.0.1:${listener.port}`;
+  assert.equal(await (await fetch(`${base}/quick`)).text(), "done");
+  const stop = new AbortController();
+  const hanging = fetch(`${base}/hanging`, { signal: stop.signal });
+  setTimeout(() => stop.abort(), 100);
+  await assert.rejects(hanging);
+  await goneAway;
+  assert.deepEqual(fired, ["/hanging"]);
+  await listener.close();
+});
