@@ -97,7 +97,9 @@ function storeJob(api: Raw): Job {
     Spreads: storeList(api["Spreads"], storeSpread),
     TaskGroups: [],
     // Only the pace of the rolling update is the job's own; the rest was handed down to the groups.
-    Update: { ...ZERO_UPDATE, Stagger: update?.["Stagger"] ?? 0, MaxParallel: update?.["MaxParallel"] ?? 0 },
+    Update: update?.["MaxParallel"]
+      ? { ...ZERO_UPDATE, Stagger: update["Stagger"], MaxParallel: update["MaxParallel"] }
+      : ZERO_UPDATE,
     Multiregion: api["Multiregion"],
     Periodic: periodic && pick(periodic, {
       Enabled: true,
@@ -112,12 +114,14 @@ function storeJob(api: Raw): Job {
       MetaRequired: parameterized["MetaRequired"] ?? null,
       MetaOptional: parameterized["MetaOptional"] ?? null,
     },
-    Dispatched: api["Dispatched"],
+    // Only the server's own dispatching sets it, on the child it makes.
+    Dispatched: false,
     DispatchIdempotencyToken: text(api["DispatchIdempotencyToken"]),
     Payload: api["Payload"] ?? null,
     Meta: emptyToNull(api["Meta"]),
     ParentID: text(api["ParentID"]),
-    ConsulNamespace: text(api["ConsulNamespace"]),
+    // Namespaces of Consul are the enterprise's: what a job says of them is not kept.
+    ConsulNamespace: "",
     VaultNamespace: text(api["VaultNamespace"]),
     NomadTokenID: "",
     UI: storeUi(asRaw(api["UI"])),
@@ -201,7 +205,7 @@ function storeGroup(api: Raw, job: Job): TaskGroup {
       }),
     Scaling: scaling && storeScaling(scaling, target),
     Meta: emptyToNull(api["Meta"]),
-    Consul: api["Consul"] ?? null,
+    Consul: storeConsul(asRaw(api["Consul"])),
     ShutdownDelay: api["ShutdownDelay"] ?? null,
     // The three are superseded by the disconnect block and not kept.
     StopAfterClientDisconnect: null,
@@ -212,6 +216,10 @@ function storeGroup(api: Raw, job: Job): TaskGroup {
   group.Tasks = (asList(api["Tasks"]) ?? []).map((task) => storeTask(task, job, target));
   group.Constraints = addImplied(group, api);
   return group;
+}
+
+function storeConsul(consul: Raw | null): Raw | null {
+  return consul && pick(consul, { Namespace: "", Cluster: "default", Partition: "" });
 }
 
 function storeRestart(policy: Raw): Raw {
@@ -332,15 +340,19 @@ function storeService(api: Raw, namespace: string, owner: ServiceOwner): Service
     CanaryMeta: emptyToNull(api["CanaryMeta"]),
     TaggedAddresses: emptyToNull(api["TaggedAddresses"]),
     EnableTagOverride: api["EnableTagOverride"] === true,
-    Checks: checks && checks.length > 0 ? checks.map((check) => storeCheck(check, name)) : null,
+    Checks: checks && checks.length > 0 ? checks.map((check) => storeCheck(check, name, owner.task)) : null,
     Connect: api["Connect"] ?? null,
     OnUpdate: text(api["OnUpdate"]),
     Namespace: api["Provider"] === "nomad" ? namespace : "default",
     Cluster: text(api["Cluster"]),
     Identity: identity && storeServiceIdentity(identity, name, api),
     Kind: text(api["Kind"]),
-    Weights: api["Weights"] ?? null,
+    Weights: storeWeights(asRaw(api["Weights"])),
   } as Service;
+}
+
+function storeWeights(weights: Raw | null): Raw | null {
+  return weights && { Passing: weights["Passing"] || 1, Warning: weights["Warning"] || 1 };
 }
 
 function storeServiceIdentity(identity: Raw, service: string, api: Raw): Raw {
@@ -352,7 +364,8 @@ function storeServiceIdentity(identity: Raw, service: string, api: Raw): Raw {
   });
 }
 
-function storeCheck(check: Raw, service: string): Raw {
+/** A script check of a task's own service runs in that task. */
+function storeCheck(check: Raw, service: string, task: string): Raw {
   return {
     Name: text(check["Name"]) || `service: "${service}" check`,
     Type: text(check["Type"]).toLowerCase(),
@@ -374,10 +387,10 @@ function storeCheck(check: Raw, service: string): Raw {
     CheckRestart: check["CheckRestart"],
     GRPCService: check["GRPCService"],
     GRPCUseTLS: check["GRPCUseTLS"],
-    TaskName: check["TaskName"],
-    SuccessBeforePassing: check["SuccessBeforePassing"],
-    FailuresBeforeCritical: check["FailuresBeforeCritical"],
-    FailuresBeforeWarning: check["FailuresBeforeWarning"],
+    TaskName: text(check["TaskName"]) || (check["Type"] === "script" ? task : ""),
+    SuccessBeforePassing: Math.max(0, check["SuccessBeforePassing"] as number),
+    FailuresBeforeCritical: Math.max(0, check["FailuresBeforeCritical"] as number),
+    FailuresBeforeWarning: Math.max(0, check["FailuresBeforeWarning"] as number),
     Body: check["Body"],
     OnUpdate: check["OnUpdate"],
   };
@@ -406,7 +419,7 @@ function storeTask(api: Raw, job: Job, target: Record<string, string>): Task {
   const name = text(api["Name"]);
   const { identity, others } = storeIdentities(api);
   const policies = asList(api["ScalingPolicies"]);
-  return {
+  const task = {
     Name: name,
     Driver: text(api["Driver"]),
     User: text(api["User"]),
@@ -436,7 +449,7 @@ function storeTask(api: Raw, job: Job, target: Record<string, string>): Task {
     ShutdownDelay: api["ShutdownDelay"],
     Kind: api["Kind"],
     Vault: api["Vault"] ?? null,
-    Consul: api["Consul"] ?? null,
+    Consul: storeConsul(asRaw(api["Consul"])),
     Identity: identity,
     Identities: others,
     Actions: storeList(
@@ -448,8 +461,13 @@ function storeTask(api: Raw, job: Job, target: Record<string, string>): Task {
       : null,
     CSIPluginConfig: api["CSIPluginConfig"] ?? null,
     Schedule: storeSchedule(asRaw(api["Schedule"])),
-    Secrets: storeList(api["Secrets"], (secret) => secret),
+    Secrets: storeList(
+      api["Secrets"],
+      (secret) => pick(secret, { Name: "", Provider: "", Path: "", Config: null, Env: null }),
+    ),
   } as unknown as Task;
+  if (usesConsul(task.Services)) task.Constraints = withConstraint(task.Constraints, CONSUL_CONSTRAINT);
+  return task;
 }
 
 function storeSchedule(schedule: Raw | null): Raw | null {
@@ -552,11 +570,14 @@ function constraint(LTarget: string, Operand: string, RTarget: string): Constrai
 
 /** The group's constraints and those that what it uses asks of a node; what it says itself is not said twice. */
 function addImplied(group: TaskGroup, api: Raw): Constraint[] | null {
-  const constraints = [...group.Constraints ?? []];
-  for (const implied of impliedConstraints(group, api)) {
-    if (!constraints.some((own) => deepEqual(own, implied))) constraints.push(implied);
-  }
-  return constraints.length > 0 ? constraints : null;
+  let constraints = group.Constraints;
+  for (const implied of impliedConstraints(group, api)) constraints = withConstraint(constraints, implied);
+  return constraints;
+}
+
+function withConstraint(constraints: readonly Constraint[] | null, more: Constraint): Constraint[] {
+  const own = constraints ?? [];
+  return own.some((each) => deepEqual(each, more)) ? [...own] : [...own, more];
 }
 
 function* impliedConstraints(group: TaskGroup, api: Raw): Iterable<Constraint> {
@@ -571,9 +592,7 @@ function* impliedConstraints(group: TaskGroup, api: Raw): Iterable<Constraint> {
       yield constraint("${attr.nomad.version}", "semver", ">= 1.4.0");
     }
   }
-  if (services.some((service) => service.Provider === "consul")) {
-    yield constraint("${attr.consul.version}", "semver", ">= 1.8.0");
-  }
+  if (usesConsul(group.Services)) yield CONSUL_CONSTRAINT;
   yield* secretConstraints(group);
   if (group.Networks?.some((network) => network.Mode === "bridge")) {
     for (const plugin of CNI_PLUGINS) {
@@ -581,6 +600,12 @@ function* impliedConstraints(group: TaskGroup, api: Raw): Iterable<Constraint> {
     }
   }
   if (usesIdentities(api)) yield constraint("${attr.nomad.version}", "semver", ">= 1.7.0-a");
+}
+
+const CONSUL_CONSTRAINT = constraint("${attr.consul.version}", "semver", ">= 1.8.0");
+
+function usesConsul(services: readonly Service[] | null): boolean {
+  return services?.some((service) => service.Provider === "consul") ?? false;
 }
 
 /** Signals that drivers must be able to deliver, each once, sorted. */

@@ -543,7 +543,7 @@ function fillTemplate(template: Raw): Raw {
   const filled = fill(template, {
     ChangeMode: "restart",
     ChangeScript: null,
-    ChangeSignal: "",
+    ChangeSignal: template["ChangeMode"] === "signal" ? "SIGHUP" : "",
     DestPath: "",
     EmbeddedTmpl: "",
     Envvars: false,
@@ -562,7 +562,7 @@ function fillTemplate(template: Raw): Raw {
   const script = asRaw(filled["ChangeScript"]);
   if (script) {
     filled["ChangeScript"] = fill(script, {
-      Args: null,
+      Args: [],
       Command: "",
       FailOnError: false,
       RunOnFirstRender: false,

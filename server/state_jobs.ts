@@ -5,6 +5,7 @@
 import type { Evaluation, Job, JobSubmission, JobSummary, JobVersionTag } from "../core/types.ts";
 import type { Command } from "./commands.ts";
 import { sameSpec } from "./job_compare.ts";
+import { updateConflict } from "./job_update.ts";
 import type { ApplyResult } from "./log.ts";
 import { formatMultiError } from "./multi_error.ts";
 import { withPolicyIndexes } from "./job_scaling.ts";
@@ -43,6 +44,8 @@ function refuseRegistration(tables: Tables, c: Of<"job.register">): ApplyResult 
     const message = enforcementConflict(existing, c.enforceIndex);
     if (message) return refuse(500, message);
   }
+  const conflict = existing ? updateConflict(existing, job) : null;
+  if (conflict) return refuse(500, conflict);
   const errors: string[] = [];
   if (!tables.namespaces.has(job.Namespace)) {
     errors.push(`job "${job.ID}" is in nonexistent namespace "${job.Namespace}"`);

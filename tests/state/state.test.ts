@@ -9,7 +9,9 @@ test("a job goes pending, running, dead as its evaluation and allocation do", ()
   const job = () => b.state.job("default", "web")!;
   assert.equal(job().Status, "pending");
   assert.equal(b.state.eval(uuid(0x30000))!.JobModifyIndex, 2);
-  b.plan(makePlan("web", { placements: [makePlacement(0)], evals: [makeEval(0, "web", { Status: "complete" })] }));
+  b.plan(
+    makePlan("web", { placements: [makePlacement(0)], evals: [makeEval(0, "web", { Status: "complete" })] }),
+  );
   assert.equal(job().Status, "running");
   assert.equal(job().ModifyIndex, 3);
   assert.equal(job().JobModifyIndex, 2);
