@@ -26,6 +26,9 @@ export { type ClientConfig, clientConfigDefaults } from "./config.ts";
 /** How long the first registration waits for drivers that are slow to answer. */
 const DRIVERS_FIRST_WAIT_MS = 250;
 
+/** How long `stop` waits for starts under way (an image may be pulled for minutes): the next agent looks for them. */
+const DETACH_MAX_MS = 1000;
+
 export type ClientEvent =
   | { type: "connected"; server: string }
   | { type: "disconnected" }
@@ -97,9 +100,19 @@ export class Client {
 
   /** Recovers what ran before, then connects. Resolves when the node is known; the connection comes later. */
   async start(): Promise<void> {
-    const { config, clock, random, logger, drivers } = this.#options;
     if (this.#running) throw new Error("The client runs already");
     this.#running = true;
+    try {
+      await this.#begin();
+    } catch (error) {
+      this.#running = false;
+      await this.#state.close();
+      throw error;
+    }
+  }
+
+  async #begin(): Promise<void> {
+    const { config, clock, random, logger, drivers } = this.#options;
     await mkdir(config.allocDir, { recursive: true, mode: 0o755 });
     const [identity, stored] = await Promise.all([
       loadIdentity(config.stateDir, () => random.uuid()),
@@ -152,9 +165,18 @@ export class Client {
     for (const cancel of this.#cutOff.values()) cancel();
     this.#gc.stop();
     this.#session?.stop();
-    await Promise.all([...this.#runners.values()].map((runner) => runner.detach()));
-    await this.#state.flush();
-    await this.#state.close();
+    const detached = Promise.all([...this.#runners.values()].map((runner) => runner.detach()));
+    let cancel = () => {};
+    const patience = new Promise<void>((resolve) => {
+      cancel = this.#options.clock.after(DETACH_MAX_MS, resolve);
+    });
+    await Promise.race([detached, patience]);
+    cancel();
+    try {
+      await this.#state.flush();
+    } finally {
+      await this.#state.close();
+    }
   }
 
   /** Ends every task and waits for it, before `stop`: what a `-dev` agent does when it leaves. */
@@ -232,10 +254,10 @@ export class Client {
       Object.entries({ ...this.#staticMeta, ...this.#dynamicMeta })
         .filter((entry): entry is [string, string] => entry[1] !== null),
     );
-    const base = Object.fromEntries(
-      Object.entries(this.node.Attributes).filter(([key]) => !key.startsWith("driver.")),
-    );
-    this.#node = { ...this.node, Meta, Drivers: drivers, Attributes: { ...base, ...attributes } };
+    const base = Object.entries(this.node.Attributes).filter(([key]) => !key.startsWith("driver."));
+    // In one order always: the record is compared as text.
+    const all = [...base, ...Object.entries(attributes)].sort(([a], [b]) => a < b ? -1 : 1);
+    this.#node = { ...this.node, Meta, Drivers: drivers, Attributes: Object.fromEntries(all) };
   }
 
   #nodeChanged(): void {
@@ -248,14 +270,25 @@ export class Client {
     if (this.#running && this.#session) this.#nodeChanged();
   }
 
+  /** Drivers and network come and go while the device runs; servers hear of it only when something changed. */
   #fingerprintLater(): void {
-    const { clock, config } = this.#options;
+    const { clock, config, logger } = this.#options;
     this.#cancelFingerprint = clock.after(config.fingerprintIntervalMs, async () => {
-      const before = JSON.stringify(this.#drivers.result);
-      await this.#drivers.ask(config.fingerprintIntervalMs, () => this.#driversChanged());
-      if (!this.#running) return;
-      if (JSON.stringify(this.#drivers.result) !== before) this.#driversChanged();
-      this.#fingerprintLater();
+      const before = JSON.stringify(this.node);
+      try {
+        await this.#drivers.ask(config.fingerprintIntervalMs, () => this.#driversChanged());
+        const { Attributes, NodeResources } = await fingerprintNode(config, {
+          id: this.node.ID,
+          secret: this.node.SecretID,
+        });
+        if (!this.#running) return;
+        this.#node = { ...this.node, Attributes, NodeResources };
+        this.#rebuildNode();
+        if (JSON.stringify(this.node) !== before) this.#nodeChanged();
+      } catch (error) {
+        logger.warn("fingerprint failed", { error: errorText(error) });
+      }
+      if (this.#running) this.#fingerprintLater();
     });
   }
 
@@ -270,6 +303,7 @@ export class Client {
       try {
         const runner = new AllocationRunner(this.#host!, allocation);
         this.#runners.set(runner.id, runner);
+        this.#stopWhenCutOff(runner);
         runner.recover().catch((error) => this.#failed(runner, "cannot recover allocation", error));
       } catch (error) {
         this.#options.logger.error("stored allocation cannot be read", {
@@ -301,7 +335,12 @@ export class Client {
 
   #assign(alloc: DeviceAllocation): void {
     const known = this.#runners.get(alloc.ID);
-    if (known) return known.assign(alloc);
+    if (known) {
+      known.assign(alloc);
+      // Servers gave this device up for a while: they need to hear that the allocation lives.
+      if (alloc.ClientStatus === "unknown" || alloc.ClientStatus === "lost") this.session.repeat(alloc.ID);
+      return;
+    }
     try {
       const runner = new AllocationRunner(this.#host!, { alloc, tasks: {}, health: null });
       this.#runners.set(alloc.ID, runner);

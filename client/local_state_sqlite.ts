@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { ConfigError, StorageError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
+import type { Job } from "../core/types.ts";
 import type { DeviceAllocation, LocalState, StoredAllocation, StoredTask } from "./local_state.ts";
 
 /** One record to write. */
@@ -91,8 +92,15 @@ class SqliteState implements LocalState {
   async load(): Promise<{ allocations: StoredAllocation[]; meta: Record<string, string | null> }> {
     const rows = await this.#call({ op: "open", path: this.path }) as StateRows;
     const allocations = new Map<string, StoredAllocation>();
+    // Allocations of one version of a job share it in memory, as they did when they were assigned.
+    const jobs = new Map<string, Job>();
     for (const { id, json } of rows.allocs) {
-      allocations.set(id, { ...JSON.parse(json) as AllocJson, tasks: {} });
+      const { alloc, health } = JSON.parse(json) as AllocJson;
+      const { Namespace, ID, Version, JobModifyIndex } = alloc.Job;
+      const key = `${Namespace}/${ID}/${Version}/${JobModifyIndex}`;
+      const Job = jobs.get(key) ?? alloc.Job;
+      jobs.set(key, Job);
+      allocations.set(id, { alloc: { ...alloc, Job }, health, tasks: {} });
     }
     for (const { id, task, json } of rows.tasks) {
       const allocation = allocations.get(id);

@@ -28,6 +28,8 @@ const UPDATES_PER_BATCH_MAX = 512;
 const CONNECT_TIMEOUT_MS = 10_000;
 const BACKOFF_MIN_MS = 200;
 const BACKOFF_MAX_MS = 30_000;
+/** After a refusal that only an operator can lift. Never for ever: a device in the field has nobody to restart it. */
+const REFUSED_MS = 300_000;
 
 export interface SessionOptions {
   servers: string[];
@@ -58,6 +60,7 @@ export class Session implements ServiceSink {
   #next = 0;
   #failures = 0;
   #redirect = "";
+  #refused = false;
   #cancelDial: (() => void) | undefined;
   #cancelTimeout: (() => void) | undefined;
   #cancelHeartbeat: (() => void) | undefined;
@@ -66,6 +69,8 @@ export class Session implements ServiceSink {
   #lastFlushMs = -Infinity;
   #lastContactMs = -Infinity;
   #ttlMs = 0;
+  /** Records are replaced, never changed: the same object says nothing new. */
+  #sentNode: Node | undefined;
   #seq = 0;
   #dirty = new Set<string>();
   #inFlight = new Map<number, string[]>();
@@ -126,6 +131,12 @@ export class Session implements ServiceSink {
     this.#flushIn(update && signature(update) === (this.#sent.get(id) ?? UNTOLD) ? QUIET_MS : 0);
   }
 
+  /** Servers think something else of an allocation than what they were told last: says it again. */
+  repeat(id: string): void {
+    this.#sent.delete(id);
+    this.changed(id);
+  }
+
   /** Servers know the present state of an allocation. */
   isConfirmed(id: string): boolean {
     const update = this.options.update(id);
@@ -141,7 +152,10 @@ export class Session implements ServiceSink {
 
   /** The node record changed. */
   nodeChanged(): void {
-    if (this.#welcomed) this.#send({ t: "node", node: this.options.node() });
+    const node = this.options.node();
+    if (!this.#welcomed || node === this.#sentNode) return;
+    this.#sentNode = node;
+    this.#send({ t: "node", node });
   }
 
   upsert(registrations: ServiceRegistration[]): void {
@@ -198,12 +212,9 @@ export class Session implements ServiceSink {
     const mux = new Mux((frame) => this.#socket?.send(frame), { dialled: true });
     mux.serve((request) => this.options.serve(request));
     this.#mux = mux;
-    this.#send({
-      t: "hello",
-      version: PROTOCOL_VERSION,
-      node: this.options.node(),
-      allocs: this.options.known(),
-    });
+    const node = this.options.node();
+    this.#sentNode = node;
+    this.#send({ t: "hello", version: PROTOCOL_VERSION, node, allocs: this.options.known() });
   }
 
   #closed(generation: number, reason: string): void {
@@ -220,7 +231,8 @@ export class Session implements ServiceSink {
     this.#takeBackUnacked();
     if (wasConnected) this.options.onConnection(false);
     if (this.#stopped) return;
-    const delayMs = this.#backoffMs();
+    const delayMs = this.#refused ? REFUSED_MS * (0.5 + this.options.random.float()) : this.#backoffMs();
+    this.#refused = false;
     const log = { server: this.server, reason, retryMs: Math.round(delayMs) };
     if (wasConnected || this.#failures === 1) this.options.logger.warn("connection to server lost", log);
     else this.options.logger.debug("cannot reach server", log);
@@ -306,12 +318,14 @@ export class Session implements ServiceSink {
     this.options.logger.info("connected to server", { server: this.server, status: message.nodeStatus });
     this.options.onConnection(true);
     this.#heartbeatLater();
+    // It may have changed between hello and welcome.
+    this.nodeChanged();
     this.#flush();
   }
 
   #onRefused(message: Extract<ServerMessage, { t: "refused" }>): void {
     this.options.logger.error("server refused this device", { server: this.server, reason: message.reason });
-    if (message.fatal) this.#stopped = true;
+    this.#refused = message.fatal;
     this.#closed(this.#generation, message.reason);
   }
 

@@ -316,7 +316,7 @@ function onRecovered(state: TaskMachine, context: StepContext): TaskStep {
 
 function onLost(state: TaskMachine, context: StepContext): TaskStep {
   if (state.phase === "starting" && state.intent?.kind !== "kill") {
-    return { state: { ...state, intent: null }, effects: [{ e: "start" }] };
+    return to({ ...state, intent: null, prepared: false }, "preparing", [{ e: "prepare" }]);
   }
   const gone = log(
     state,
@@ -331,8 +331,12 @@ function onLost(state: TaskMachine, context: StepContext): TaskStep {
   if (state.intent?.kind === "kill") {
     return die({ ...gone, intent: null }, state.intent.failed, events.killed(), context);
   }
-  // Not the task's fault: it does not count against its restart policy.
-  return backoff({ ...gone, intent: null }, { delayNs: 0, reason: "Device was restarted" }, context);
+  // Not the task's fault: it does not count against its restart policy. Its directory may be gone as well.
+  return backoff(
+    { ...gone, intent: null, prepared: false },
+    { delayNs: 0, reason: "Device was restarted" },
+    context,
+  );
 }
 
 // --- Decisions -------------------------------------------------------------------------------------------------

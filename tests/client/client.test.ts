@@ -122,3 +122,16 @@ test("Client removes an allocation that the servers forgot", () =>
     }
     assert.equal(exists, false);
   }));
+
+test("Client tells servers that gave an allocation up that it lives", () =>
+  withDevice(async ({ server }) => {
+    const job = makeJob(makeGroup([makeTask()]));
+    const { id, ...delta } = place(job);
+    server.send({ t: "allocs", ...delta });
+    await server.status(id, "running");
+    const told = server.batches.length;
+    const { id: _same, ...unknown } = place(job, { id, ClientStatus: "unknown" });
+    server.send({ t: "allocs", ...unknown });
+    await server.until(() => server.batches.length > told, "another report");
+    assert.equal(server.batches.at(-1)!.updates[0]!.ClientStatus, "running");
+  }));

@@ -47,6 +47,8 @@ export class FakeDriver implements Driver {
   readonly capabilities: DriverCapabilities;
   /** Thrown by the next starts. */
   failures: DriverError[] = [];
+  /** Starts begin their task and never return: the agent dies in between. */
+  hangs = false;
   /** Tasks of this name do not end when they are stopped. */
   stubborn = new Set<string>();
 
@@ -85,12 +87,15 @@ export class FakeDriver implements Driver {
       stops: [],
       destroyed: false,
     });
+    if (this.hangs) return new Promise(() => undefined);
     return Promise.resolve({ driver: this.name, id: spec.id, state: { known: true } });
   }
 
   recover(handle: TaskHandle): Promise<boolean> {
     const task = this.world.tasks.get(handle.id);
-    return Promise.resolve(task !== undefined && !task.destroyed);
+    const found = task !== undefined && !task.destroyed;
+    if (found && handle.state.starting) handle.state = { known: true };
+    return Promise.resolve(found);
   }
 
   wait(handle: TaskHandle, signal: AbortSignal): Promise<ExitResult> {

@@ -5,8 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { createDrivers } from "../../drivers/registry.ts";
+import { FakeDriver, FakeWorld } from "./fake_driver.ts";
 import { FakeServer } from "./fake_server.ts";
-import { makeDevice, makeGroup, makeJob, makeTask, place } from "./fixtures.ts";
+import { makeDevice, makeGroup, makeJob, makeTask, place, type TestDevice } from "./fixtures.ts";
 
 const makeDrivers = () => [...createDrivers({}, { rawExecEnabled: true }).values()];
 
@@ -98,4 +99,81 @@ test("the exit code of a task that ended while there was no client is known", ()
     assert.equal(events.find((e) => e.Type === "Terminated")?.DisplayMessage, "Exit Code: 7");
     assert.equal(events.at(-1)!.DisplayMessage, "Policy allows no restarts");
     await second.client.stop();
+  }));
+
+/** Two devices after each other on one state directory, with the tasks of one world. */
+async function withFakes(
+  run: (
+    context: { server: FakeServer; world: FakeWorld; next(driver?: FakeDriver): Promise<TestDevice> },
+  ) => Promise<void>,
+): Promise<void> {
+  await withWorld(async (server, dir) => {
+    const world = new FakeWorld();
+    const devices: TestDevice[] = [];
+    const next = async (driver = new FakeDriver(world)) => {
+      await devices.at(-1)?.client.stop();
+      const config = { stateDir: join(dir, "client") };
+      const made = await makeDevice({ servers: [server.address], drivers: [driver], dir, config });
+      devices.push(made);
+      const hellos = server.hellos.length;
+      await made.client.start();
+      await server.until(() => server.hellos.length > hellos, "hello");
+      return made;
+    };
+    try {
+      await run({ server, world, next });
+    } finally {
+      await devices.at(-1)?.client.stop();
+    }
+  });
+}
+
+test("a task whose start the agent did not live to see is found, not started twice", () =>
+  withFakes(async ({ server, world, next }) => {
+    const driver = new FakeDriver(world);
+    driver.hangs = true;
+    await next(driver);
+    const { id, ...delta } = place(makeJob(makeGroup([makeTask()])));
+    server.send({ t: "allocs", ...delta });
+    await server.until(() => world.starts("web") === 1, "start");
+    // The first client's start never returns, as if it had been killed there.
+    const second = await next();
+    const update = await server.status(id, "running");
+    assert.deepEqual(update.TaskStates!.web!.Events.map((e) => e.Type), [
+      "Received",
+      "Task Setup",
+      "Started",
+    ]);
+    const [runner] = second.client.allocations.values();
+    assert.deepEqual(runner!.tasks.get("web")!.handle!.state, { known: true });
+    await next();
+    assert.equal(world.starts("web"), 1);
+  }));
+
+test("a task that is gone after a restart of the device is prepared and started again, without a penalty", () =>
+  withFakes(async ({ server, world, next }) => {
+    await next();
+    const group = makeGroup([makeTask()], {
+      RestartPolicy: { Attempts: 0, Interval: 1e9, Delay: 1e9, Mode: "fail", RenderTemplates: false },
+    });
+    const { id, ...delta } = place(makeJob(group));
+    server.send({ t: "allocs", ...delta });
+    await server.status(id, "running");
+    await server.until(() => world.starts("web") === 1, "start");
+    world.tasks.clear();
+    await next();
+    await server.until(() => world.starts("web") === 1, "second start");
+    await server.until(() => server.updates.get(id)!.TaskStates!.web!.Restarts === 1, "reported");
+    const update = await server.status(id, "running");
+    assert.equal(update.TaskStates!.web!.Failed, false);
+  }));
+
+test("metadata set at run time and the node's identity outlive the agent", () =>
+  withFakes(async ({ server, next }) => {
+    const first = await next();
+    first.client.applyMetadata({ dyn: "1" });
+    await server.until(() => server.node?.Meta.dyn === "1", "metadata");
+    const { ID, SecretID } = server.node!;
+    await next();
+    assert.deepEqual([server.node!.ID, server.node!.SecretID, server.node!.Meta.dyn], [ID, SecretID, "1"]);
   }));

@@ -216,13 +216,30 @@ test("Session follows a redirect at once and does not spin between servers that 
   assert.ok(line.dialled.length <= 5, `dialled ${line.dialled.length} times`);
 });
 
-test("Session stops trying when a server refuses its identity", async () => {
+test("Session waits for minutes when a server refuses its identity", async () => {
   const line = new Line(["a:1"]);
   line.session.start();
   line.events!.open();
   line.receive({ t: "refused", reason: "wrong secret", fatal: true });
-  await line.clock.advance(600_000);
+  await line.clock.advance(299_000);
   assert.deepEqual(line.dialled, ["a:1"]);
+  await line.clock.advance(2000);
+  assert.deepEqual(line.dialled, ["a:1", "a:1"]);
+});
+
+test("Session says again what servers contradict", async () => {
+  const line = new Line(["a:1"]);
+  line.session.start();
+  line.welcome();
+  line.set("x", "running");
+  await line.clock.advance(20);
+  line.receive({ t: "ack", seq: 1 });
+  assert.equal(line.session.isConfirmed("x"), true);
+  assert.deepEqual(line.batches(), ["1 x:running"]);
+  line.session.repeat("x");
+  assert.equal(line.session.isConfirmed("x"), false);
+  await line.clock.advance(20);
+  assert.deepEqual(line.batches(), ["2 x:running"]);
 });
 
 test("Session beats within the TTL and leaves a silent server", async () => {

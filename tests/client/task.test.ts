@@ -264,7 +264,8 @@ test("step goes on after the agent's restart from every phase", () => {
   assert.equal(lost.state.phase, "backoff");
   assert.equal(lost.state.attempts, 0);
   const neverStarted = stored(new Play().do({ t: "open" }, { t: "prepared" })).do({ t: "lost" });
-  assert.deepEqual(neverStarted.effects, [{ e: "start" }]);
+  assert.deepEqual(neverStarted.effects, [{ e: "prepare" }]);
+  assert.deepEqual(lost.do({ t: "timer" }).effects, [{ e: "prepare" }]);
 });
 
 test("step revives a dead task", () => {
