@@ -6,6 +6,7 @@ import { Buffer } from "node:buffer";
 import { ApiError } from "../core/errors.ts";
 import type { Evaluation, Job, JobVersionTag } from "../core/types.ts";
 import type { ScalingEvent } from "./commands.ts";
+import type { ServerContext } from "./context.ts";
 import { jobEvaluation } from "./evaluations.ts";
 import { type Api, demandJob, stamp, writeMeta } from "./http_api.ts";
 import { type Exchange, readHeaders, textReply } from "./http_exchange.ts";
@@ -193,8 +194,11 @@ async function dispatchChild(q: Exchange, api: Api, id: string, body: DispatchBo
   const problem = dispatchProblem(parent, { payload: body.Payload ?? null, meta: body.Meta ?? {} });
   if (problem) throw new ApiError(500, problem);
   const token = q.parameter("idempotency_token");
-  const earlier = token === "" ? undefined : dispatchedBefore(api, parent, token);
-  if (earlier) return dispatched(q, earlier, earlier.CreateIndex, undefined);
+  if (token !== "") {
+    await underWay(api.server, `${namespace}\0${id}\0${token}`);
+    const earlier = dispatchedBefore(api, parent, token);
+    if (earlier) return dispatched(q, earlier, earlier.CreateIndex, undefined);
+  }
   const seconds = Math.floor(server.nowNs() / 1e9);
   const prefix = body.IdPrefixTemplate ? `${body.IdPrefixTemplate}-` : "";
   const child: Job = {
@@ -207,16 +211,31 @@ async function dispatchChild(q: Exchange, api: Api, id: string, body: DispatchBo
     SubmitTime: server.nowNs(),
   };
   const evaluation = jobEvaluation(child, "job-register", stamp(api));
-  const { index } = await server.propose({
+  const proposal = server.propose({
     kind: "job.register",
     time: server.nowNs(),
     job: child,
     submission: null,
     evals: [evaluation],
-    // The child's id is new; should two with one token race, both stand: tokens guard against repeats, not races.
     enforceIndex: 0,
   });
+  if (token !== "") track(api.server, `${namespace}\0${id}\0${token}`, proposal);
+  const { index } = await proposal;
   return dispatched(q, child, index, evaluation);
+}
+
+/** Dispatches with a token whose command is not yet applied: the next with the same token waits for it. */
+const underWayByServer = new WeakMap<ServerContext, Map<string, Promise<unknown>>>();
+
+async function underWay(server: ServerContext, key: string): Promise<void> {
+  for (let known; (known = underWayByServer.get(server)?.get(key));) await known;
+}
+
+function track(server: ServerContext, key: string, proposal: Promise<unknown>): void {
+  const known = underWayByServer.get(server) ?? new Map<string, Promise<unknown>>();
+  underWayByServer.set(server, known);
+  const done = () => void known.delete(key);
+  known.set(key, proposal.then(done, done));
 }
 
 function dispatchedBefore(api: Api, parent: Job, token: string): Job | undefined {

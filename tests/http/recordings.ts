@@ -68,10 +68,10 @@ export class Ids {
   }
 
   live(id: string): string {
-    const known = this.#known.get(id);
-    if (!known) return this.#live.get(id) ?? id;
     const paired = this.#live.get(id);
     if (paired) return paired;
+    const known = this.#known.get(id);
+    if (!known) return id;
     const found = this.#find(known);
     if (found) this.#live.set(id, found);
     return found ?? id;
