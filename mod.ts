@@ -45,6 +45,8 @@ if (import.meta.main) {
   ]);
   const runAgent: Parameters<typeof processIo>[0] = async (flags) =>
     (await import("./agent/run.ts")).runAgentCommand(flags);
-  const code = await main(process.argv.slice(2), processIo(runAgent));
+  const validateConfig: Parameters<typeof processIo>[1] = async (paths) =>
+    (await import("./agent/validate.ts")).validateConfig(paths);
+  const code = await main(process.argv.slice(2), processIo(runAgent, validateConfig));
   process.exit(code);
 }

@@ -28,7 +28,7 @@ export class RequestError extends Error {
   }
 }
 
-/** Waits for a request and gives a failure the name of what was tried: "Error querying jobs: …". */
+/** Waits for a request and gives a failure the name of what was tried ("Error querying jobs: …"); "" for none. */
 export async function attempt<T>(what: string, work: Promise<T>, code = 1): Promise<T> {
   try {
     return await work;
@@ -40,6 +40,6 @@ export async function attempt<T>(what: string, work: Promise<T>, code = 1): Prom
 /** The CommandError for a failed request; anything else comes back as it is. */
 export function failure(what: string, error: unknown, code = 1): unknown {
   if (!(error instanceof RequestError)) return error;
-  const text = what === "" ? error.message : `${what}: ${error.message}`;
+  const text = what === "" || what.endsWith("\n") ? what + error.message : `${what}: ${error.message}`;
   return new CommandError(error.hint ? `${text}\n${error.hint}` : text, code, { cause: error });
 }

@@ -1,7 +1,7 @@
 // `eval list`, `eval status` and `eval delete`.
 import { formatDuration } from "../core/duration.ts";
 import type { PlanAnnotations } from "../core/types.ts";
-import { bool, int, string } from "./args.ts";
+import { bool, string } from "./args.ts";
 import { command, type Context } from "./command.ts";
 import { attempt, CommandError, UsageError } from "./errors.ts";
 import { formatAge, formatTimeNs, quote, shortId } from "./format.ts";

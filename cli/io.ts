@@ -35,4 +35,6 @@ export interface CliIo {
   openBrowser(url: string): Promise<void>;
   /** Runs the agent until it is told to stop; its exit code. Given by mod.ts, so that cli/ never imports a server. */
   runAgent(flags: AgentFlags): Promise<number>;
+  /** Reads configuration files as the agent would; throws ConfigError for what it would not start with. */
+  validateConfig(paths: string[]): Promise<{ warnings: string[] }>;
 }

@@ -108,8 +108,7 @@ function readJson(text: string): JobSource {
 }
 
 async function compile(context: Context, path: string, text: string, flags: SourceFlags): Promise<JobSource> {
-  const { parseJob } = await import("../jobspec/jobspec.ts");
-  const { JobspecError } = await import("../jobspec/diagnostics.ts");
+  const { diskFiles, JobspecError, parseJob } = await import("../jobspec/jobspec.ts");
   const variableFlags: Record<string, string> = {};
   for (const assignment of flags.var) {
     const equals = assignment.indexOf("=");
@@ -122,10 +121,10 @@ async function compile(context: Context, path: string, text: string, flags: Sour
     }
     variableFlags[assignment.slice(0, equals)] = assignment.slice(equals + 1);
   }
-  const varFiles: { name: string; text: string }[] = [];
+  const varFiles: { name: string; source: string }[] = [];
   for (const name of flags["var-file"]) {
     try {
-      varFiles.push({ name, text: await readFile(resolve(context.io.cwd, name), "utf8") });
+      varFiles.push({ name, source: await readFile(resolve(context.io.cwd, name), "utf8") });
     } catch (error) {
       throw new CommandError(
         `Error parsing job file from ${path}:\nunable to parse var file: Failed to read file; failed to read ${
@@ -136,12 +135,12 @@ async function compile(context: Context, path: string, text: string, flags: Sour
   }
   try {
     const job = parseJob(text, {
-      file: path,
+      filename: path,
       variables: variableFlags,
       variableFiles: varFiles,
       environment: context.io.env,
       strict: flags["hcl2-strict"],
-      directory: context.io.cwd,
+      readFile: diskFiles(context.io.cwd),
     }) as unknown as SourceJob;
     return {
       job,
@@ -149,7 +148,7 @@ async function compile(context: Context, path: string, text: string, flags: Sour
         Source: text,
         Format: "hcl2",
         VariableFlags: flags.var.length > 0 ? variableFlags : null,
-        Variables: varFiles.map((file) => file.text).join("\n"),
+        Variables: varFiles.map((file) => file.source).join("\n"),
       },
     };
   } catch (error) {

@@ -25,13 +25,14 @@ export interface JsonStyle {
 
 const OUTPUT_STYLE: JsonStyle = { indent: 4, sortKeys: true, escapeHtml: false };
 
-/** A value (with ExactNumbers) → text. */
+/** A value, with ExactNumbers or bigints in it, → text. */
 export function formatJson(value: unknown, style: Partial<JsonStyle> = {}): string {
   return write(value, { ...OUTPUT_STYLE, ...style }, 0);
 }
 
 function write(value: unknown, style: JsonStyle, depth: number): string {
   if (value instanceof ExactNumber) return value.text;
+  if (typeof value === "bigint") return value.toString();
   if (typeof value === "string") return writeString(value, style);
   if (value === null || typeof value !== "object") {
     return value === undefined ? "null" : JSON.stringify(value);

@@ -2,8 +2,8 @@
 import process from "node:process";
 import type { CliIo, OutputStream } from "./io.ts";
 
-/** `runAgent` comes from mod.ts, so that no command but `agent` loads a server. */
-export function processIo(runAgent: CliIo["runAgent"]): CliIo {
+/** What the agent does comes from mod.ts, so that no command but `agent` loads a server. */
+export function processIo(runAgent: CliIo["runAgent"], validateConfig: CliIo["validateConfig"]): CliIo {
   return {
     stdout: output(process.stdout),
     stderr: output(process.stderr),
@@ -35,6 +35,7 @@ export function processIo(runAgent: CliIo["runAgent"]): CliIo {
     sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
     openBrowser,
     runAgent,
+    validateConfig,
   };
 }
 
