@@ -28,3 +28,4 @@ export {
   stringMap,
   type ValueKind,
 } from "./table.ts";
+export { formatHcl } from "./format.ts";
