@@ -85,9 +85,9 @@ function targetErrors(target: string): string[] {
 }
 
 const UNBALANCED = [
-  { problem: /unterminated group/i, text: (source: string) => `missing closing ): \`${source}\`` },
+  { problem: /unterminated group|missing \)/i, text: (source: string) => `missing closing ): \`${source}\`` },
   {
-    problem: /unmatched '\)'|unmatched parentheses/i,
+    problem: /unmatched (.\).|\)|parentheses)/i,
     text: (source: string) => `unexpected ): \`${source}\``,
   },
   {
