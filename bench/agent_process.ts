@@ -75,30 +75,32 @@ export async function startAgent(
   writeFileSync(
     file,
     `bind_addr = "127.0.0.1"
-ports { 
-  http = ${http} 
-  rpc = ${rpc} 
-  serf = ${serf} 
+ports {
+  http = ${http}
+  rpc  = ${rpc}
+  serf = ${serf}
 }
-advertise { 
-  http = "127.0.0.1" 
-  rpc = "127.0.0.1" 
-  serf = "127.0.0.1" 
+advertise {
+  http = "127.0.0.1"
+  rpc  = "127.0.0.1"
+  serf = "127.0.0.1"
 }
 log_level = "ERROR"
 ${options.durable ? `data_dir = "${data}/data"` : ""}
-server { 
-  enabled = true 
-  bootstrap_expect = 1 
+server {
+  enabled          = true
+  bootstrap_expect = 1
 }
-client { 
+client {
   enabled = ${options.client}
-  ${options.flavour === "nomad" ? "" : ""}
+  options {
+    "fingerprint.denylist" = "env_aws,env_gce,env_azure,env_digitalocean"
+  }
 }
-plugin "raw_exec" { 
-  config { 
-    enabled = true 
-  } 
+plugin "raw_exec" {
+  config {
+    enabled = true
+  }
 }
 ${options.config ?? ""}
 `,
@@ -106,7 +108,7 @@ ${options.config ?? ""}
   const [command, ...args] = commandOf(options.flavour);
   const flags = ["agent", ...(options.durable ? [] : ["-dev"]), "-config", file];
   const startedAt = performance.now();
-  const child = spawn(command!, [...args, ...flags], { stdio: ["ignore", "ignore", "inherit"], cwd: data });
+  const child = spawn(command!, [...args, ...flags], { stdio: "ignore", cwd: data });
   const address = `http://127.0.0.1:${http}`;
   const leaderMs = await until(
     child,

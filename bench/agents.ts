@@ -1,7 +1,6 @@
 // What one agent costs and how quick it is: start, idle memory, submit → running, stop → terminal, memory a task,
 // durable registrations and reads. Every figure of one row comes from the same run, flavour after flavour.
-import { readFileSync } from "node:fs";
-import { readdir } from "node:fs/promises";
+import { readdirSync, readFileSync } from "node:fs";
 import { type AgentOptions, type Flavour, flavours, memoryOf, startAgent } from "./agent_process.ts";
 import { Api, rate, smallJob } from "./api.ts";
 import { median, megabytes, ms, percentile, perSecond, type Row } from "./measure.ts";
@@ -97,7 +96,7 @@ export function latency(): Promise<Measured> {
     }));
 }
 
-/** Private memory of every process but the agent that 20 running raw_exec tasks add, a task; and of the agent. */
+/** Private memory that running raw_exec tasks add, a task: in the agent's child processes, and in the agent itself. */
 export function taskMemory(): Promise<Measured> {
   const names = ["per raw_exec task: helper processes, private", "… in the agent, private"];
   return columns(
@@ -109,27 +108,38 @@ export function taskMemory(): Promise<Measured> {
         await awaitAlloc(api, "warm", (status) => status === "running");
         await new Promise((resolve) => setTimeout(resolve, 3000));
         const before = memoryOf(pid).privateMb;
-        const known = new Set(await processIds());
+        const known = new Set(descendants(pid));
         await api.put("/v1/jobs", smallJob("tasks", { count }));
         await awaitAlloc(api, "tasks", (status) => status === "running");
         await new Promise((resolve) => setTimeout(resolve, 3000));
-        const helpers = (await processIds()).filter((id) => !known.has(id)).map(privateOf)
-          .filter((one) => one !== undefined && one.command !== "sleep");
-        const helperMb = helpers.reduce((sum, one) => sum + one!.mb, 0);
+        const helpers = descendants(pid).filter((id) => !known.has(id) && commandName(id) !== "sleep");
+        const helperMb = helpers.reduce((sum, id) => sum + memoryOf(id).privateMb, 0);
         const agentMb = memoryOf(pid).privateMb - before;
         return [megabytes(helperMb / count), megabytes(agentMb / count)];
       }),
   );
 }
 
-async function processIds(): Promise<number[]> {
-  return (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
+/** All processes below `root`, by their parents in /proc. */
+function descendants(root: number): number[] {
+  const children = new Map<number, number[]>();
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    const parent = parentOf(Number(name));
+    if (parent !== undefined) children.set(parent, [...children.get(parent) ?? [], Number(name)]);
+  }
+  const found: number[] = [];
+  for (const queue = [root]; queue.length > 0;) {
+    const below = children.get(queue.pop()!) ?? [];
+    found.push(...below);
+    queue.push(...below);
+  }
+  return found;
 }
 
-function privateOf(pid: number): { mb: number; command: string } | undefined {
+function parentOf(pid: number): number | undefined {
   try {
-    const { privateMb } = memoryOf(pid);
-    return { mb: privateMb, command: commandName(pid) };
+    return Number(readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ")[1]);
   } catch (gone) {
     void gone;
     return undefined;
