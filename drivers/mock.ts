@@ -14,6 +14,7 @@ import type {
   TaskUsage,
 } from "./driver.ts";
 import type { StreamName } from "./log_files.ts";
+import { isStarting } from "./run_dir.ts";
 import { signalNumber } from "./process_tree.ts";
 import { type LogPosition, RotatingWriter } from "./rotating_writer.ts";
 
@@ -137,6 +138,8 @@ export class MockDriver implements Driver {
   }
 
   recover(handle: TaskHandle): Promise<boolean> {
+    // Whoever died during a start took with him all there was of the task.
+    if (isStarting(handle)) return Promise.resolve(false);
     if (!this.#tasks.has(handle.id)) this.#follow(handle.id, handle.state as unknown as MockState);
     return Promise.resolve(true);
   }

@@ -21,12 +21,16 @@ import type {
 } from "./driver.ts";
 import { answerText, PodmanApi } from "./podman_api.ts";
 import {
+  ALLOC_LABEL,
+  containerName,
   type ContainerPlan,
   type HostCpu,
   planContainer,
   type PodmanSettings,
+  START_LABEL,
   validatePodman,
 } from "./podman_config.ts";
+import { isStarting, loadState, runDirOf, runDirOfStarting, saveState } from "./run_dir.ts";
 import { execInContainer } from "./podman_exec.ts";
 import { PodmanImages } from "./podman_images.ts";
 import { PodmanLogs, SOURCE_NAME } from "./podman_logs.ts";
@@ -120,7 +124,7 @@ export class PodmanDriver implements Driver {
   }
 
   async start(spec: TaskSpec, onEvent: (message: string) => void): Promise<TaskHandle> {
-    const runDir = join(spec.logs.dir, `.${spec.task}.${spec.id.split("/").at(-1)}`);
+    const runDir = runDirOf(spec.logs.dir, spec.id);
     const plan = planContainer(spec, this.#options, hostCpu(), join(runDir, SOURCE_NAME));
     const image = await this.#images.prepare(plan, spec, onEvent);
     const { disabled: _, ...place } = spec.logs;
@@ -134,6 +138,7 @@ export class PodmanDriver implements Driver {
       mkdirSync(runDir, { recursive: true, mode: 0o700 });
       const logs = state.logs ? new PodmanLogs({ ...state.logs, runDir }, this.#options.log) : null;
       await logs?.begin();
+      saveState(runDir, state);
       state.containerId = await this.#create(plan, image);
       await this.#api.must("start", "POST", `/containers/${state.containerId}/start`, { also: [304] });
       this.#follow(spec.id, state, logs);
@@ -165,10 +170,9 @@ export class PodmanDriver implements Driver {
   }
 
   async #isOurs(name: string, plan: ContainerPlan): Promise<boolean> {
-    const key = "com.hashicorp.nomad.alloc_id";
-    const label = (plan.body["labels"] as Record<string, string>)[key];
+    const label = (plan.body["labels"] as Record<string, string>)[ALLOC_LABEL];
     const found = await this.#inspect("look for an older container", name);
-    return found !== null && found.Config?.Labels?.[key] === label;
+    return found !== null && found.Config?.Labels?.[ALLOC_LABEL] === label;
   }
 
   /** null when there is no such container. */
@@ -211,6 +215,11 @@ export class PodmanDriver implements Driver {
 
   async recover(handle: TaskHandle): Promise<boolean> {
     if (this.#tasks.has(handle.id)) return true;
+    if (isStarting(handle) && !await this.#complete(handle)) {
+      // What a start that nobody completed left behind is of no use to anyone.
+      rmSync(runDirOfStarting(handle), { recursive: true, force: true });
+      return false;
+    }
     const state = handle.state as unknown as PodmanState;
     const found = await this.#inspect("recover", state.containerId);
     if (found === null) return false;
@@ -227,6 +236,20 @@ export class PodmanDriver implements Driver {
     await logs?.resume();
     this.#follow(handle.id, state, logs);
     return true;
+  }
+
+  /** Completes a starting handle in place from the container that was begun under its id; false when there is none. */
+  async #complete(handle: TaskHandle): Promise<boolean> {
+    const saved = loadState(runDirOfStarting(handle));
+    const [allocId = "", task = ""] = handle.id.split("/");
+    const found = saved ? await this.#inspect("recover", containerName(task, allocId)) : null;
+    if (found?.Config?.Labels?.[START_LABEL] !== handle.id) return false;
+    if (found.State.Running || hasEnded(found)) {
+      handle.state = { ...saved, containerId: found.Id };
+      return true;
+    }
+    await this.#remove(found.Id);
+    return false;
   }
 
   async #known(op: string, handle: TaskHandle): Promise<Followed> {
@@ -309,6 +332,7 @@ export class PodmanDriver implements Driver {
   }
 
   async destroy(handle: TaskHandle): Promise<void> {
+    if (isStarting(handle) && !await this.recover(handle)) return;
     const state = handle.state as unknown as PodmanState;
     const task = this.#tasks.get(handle.id);
     if (this.#options.removesContainers) {

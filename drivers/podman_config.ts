@@ -194,6 +194,10 @@ function parseSecurityOption(text: string): Record<string, unknown> {
   );
 }
 
+export const ALLOC_LABEL = "com.hashicorp.nomad.alloc_id";
+/** Tells the starts of one task apart: the id of the TaskSpec. */
+export const START_LABEL = "com.hashicorp.nomad.start_id";
+
 /** Name of a task's container, as Nomad's driver gives it. */
 export function containerName(task: string, allocId: string): string {
   return `${task}-${allocId}`;
@@ -448,7 +452,7 @@ function ownLabels(spec: TaskSpec, settings: PodmanSettings): Record<string, str
       glob === key || (glob.endsWith("*") && key.startsWith(glob.slice(0, -1)))
     )
   );
-  const labels: Record<string, string> = { "com.hashicorp.nomad.alloc_id": spec.allocId };
+  const labels: Record<string, string> = { [ALLOC_LABEL]: spec.allocId, [START_LABEL]: spec.id };
   for (const [key, value] of wanted) labels[`com.hashicorp.nomad.${key}`] = value;
   return labels;
 }

@@ -94,6 +94,15 @@ export function readArguments(pid: number): string[] {
   return text ? text.replace(/\0$/, "").split("\0") : [];
 }
 
+/** The environment a process was started with; empty when it is gone or hidden. */
+export function readEnvironment(pid: number): Record<string, string> {
+  const entries = (pid > 0 ? readProc(`/proc/${pid}/environ`) ?? "" : "").split("\0");
+  return Object.fromEntries(
+    entries.filter((entry) => entry.indexOf("=") > 0)
+      .map((entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)]),
+  );
+}
+
 /** True when the environment the process was started with holds exactly this `NAME=value`. */
 export function hasEnvironment(pid: number, entry: string): boolean {
   const text = readProc(`/proc/${pid}/environ`);

@@ -20,7 +20,16 @@ import type {
   TaskUsage,
 } from "./driver.ts";
 import { execWithPipes, execWithTerminal } from "./exec_session.ts";
-import { bootId, isAlive, isRunning, readArguments, readMemory, readStat, TICK_NS } from "./proc.ts";
+import {
+  bootId,
+  isAlive,
+  isRunning,
+  readArguments,
+  readEnvironment,
+  readMemory,
+  readStat,
+  TICK_NS,
+} from "./proc.ts";
 import { killTree, sendSignal, signalNumber, signalTree, type TaskTree, treePids } from "./process_tree.ts";
 import {
   asUser,
@@ -31,6 +40,7 @@ import {
   type RawExecPlan,
   validateRawExec,
 } from "./raw_exec_plan.ts";
+import { isStarting, loadState, runDirOf, runDirOfStarting, saveState } from "./run_dir.ts";
 import { beginLogs, resumeLogs, type TaskLogs } from "./task_logs.ts";
 import {
   environmentScript,
@@ -131,7 +141,7 @@ export class RawExecDriver implements Driver {
   async start(spec: TaskSpec, _onEvent: (message: string) => void): Promise<TaskHandle> {
     const toolkit = await this.#tools("start");
     const plan = await planRawExec(spec, this.#options);
-    const runDir = join(spec.logs.dir, `.${spec.task}.${spec.id.split("/").at(-1)}`);
+    const runDir = runDirOf(spec.logs.dir, spec.id);
     const cgroup = plan.cgroupOverride ? "" : this.#makeGroup(spec);
     const marker = `NOMAD_TASK_MARKER=${spec.id}`;
     const place = { dir: spec.logs.dir, task: spec.task, filesMax: spec.logs.filesMax };
@@ -141,11 +151,9 @@ export class RawExecDriver implements Driver {
       const taskLogs = logs ? beginLogs({ ...logs, runDir }, toolkit.split !== null) : null;
       const env = cgroup === "" ? { ...plan.env, NOMAD_TASK_MARKER: spec.id } : plan.env;
       const cgroupFiles = plan.cgroupOverride ?? (cgroup === "" ? [] : [join(cgroup, "cgroup.procs")]);
-      const child = this.#spawn({ ...plan, env }, { runDir, toolkit, logs: taskLogs, cgroupFiles });
-      const pid = await pidOf(child);
       const state: RawExecState = {
-        pid,
-        startTicks: readStat(pid)?.startTicks ?? 0,
+        pid: 0,
+        startTicks: 0,
         bootId: this.#bootId,
         runDir,
         cgroup,
@@ -156,6 +164,10 @@ export class RawExecDriver implements Driver {
         user: plan.user,
         logs,
       };
+      saveState(runDir, state);
+      const child = this.#spawn({ ...plan, env }, { runDir, toolkit, logs: taskLogs, cgroupFiles });
+      state.pid = await pidOf(child);
+      state.startTicks = readStat(state.pid)?.startTicks ?? 0;
       this.#adopt(spec.id, state, taskLogs, child);
       return { driver: this.name, id: spec.id, state };
     } catch (error) {
@@ -286,15 +298,31 @@ export class RawExecDriver implements Driver {
     }
   }
 
-  recover(handle: TaskHandle): Promise<boolean> {
-    return Promise.resolve(this.#attach(handle) !== null);
+  async recover(handle: TaskHandle): Promise<boolean> {
+    if (this.#attach(handle) !== null) return true;
+    // What a start that nobody completed left behind is of no use to anyone.
+    if (isStarting(handle)) await this.destroy(handle);
+    return false;
+  }
+
+  /** The state of a handle; a starting one is completed in place by what the start left. null: nothing was started. */
+  #stateOf(handle: TaskHandle): RawExecState | null {
+    if (!isStarting(handle)) return handle.state as unknown as RawExecState;
+    const runDir = runDirOfStarting(handle);
+    const saved = loadState(runDir) as RawExecState | null;
+    const pid = Number(readRunFile(runDir, "wrapper")?.trim() ?? 0);
+    if (saved === null || !(pid > 0)) return null;
+    const own = readArguments(pid).includes(runDir);
+    handle.state = { ...saved, pid, startTicks: own ? readStat(pid)?.startTicks ?? 0 : 0 };
+    return handle.state as unknown as RawExecState;
   }
 
   /** The followed task of a handle; null when it is gone and left no account of its end. */
   #attach(handle: TaskHandle): RunningTask | null {
     const known = this.#tasks.get(handle.id);
     if (known) return known;
-    const state = handle.state as unknown as RawExecState;
+    const state = this.#stateOf(handle);
+    if (state === null) return null;
     const runs = state.bootId === this.#bootId && isRunning(state.pid, state.startTicks);
     if (!runs && readExit(state.runDir, state.exact) === null) return null;
     const logs = state.logs ? resumeLogs({ ...state.logs, runDir: state.runDir }) : null;
@@ -321,7 +349,8 @@ export class RawExecDriver implements Driver {
     const number = signalNumber(options.killSignal);
     if (number === null) throw unknownSignal("stop", options.killSignal);
     const task = this.#attach(handle);
-    const state = handle.state as unknown as RawExecState;
+    const state = this.#stateOf(handle);
+    if (state === null) return;
     if (task !== null && task.exit === null) {
       await this.#launched(state);
       const deadline = performance.now() + options.timeoutMs;
@@ -391,7 +420,8 @@ export class RawExecDriver implements Driver {
 
   async destroy(handle: TaskHandle): Promise<void> {
     const task = this.#attach(handle);
-    const state = handle.state as unknown as RawExecState;
+    const state = this.#stateOf(handle) ?? loadState(runDirOfStarting(handle)) as RawExecState | null;
+    if (state === null) return;
     if (state.bootId === this.#bootId) await this.#killAll(state);
     if (task !== null) {
       await this.#endWrapper(task);
@@ -468,7 +498,8 @@ export class RawExecDriver implements Driver {
         ...asUser(state.user, toolkit),
         ...options.command,
       ],
-      env: state.marker === "" ? options.env : { ...options.env, NOMAD_TASK_MARKER: handle.id },
+      // The task's own environment, with what the caller adds; a marker among it keeps the session in the tree.
+      env: { ...readEnvironment(this.#mainPid(state)), ...options.env },
       cwd: state.cwd,
     };
     if (!options.tty) return execWithPipes(plan);

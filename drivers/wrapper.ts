@@ -1,6 +1,6 @@
 // The small shell that starts a task and waits for it in the agent's place, and the tools of the host it uses. It
 // is the only process that stays beside a task besides the two log writers (0.1 MB of private memory each), it
-// survives the agent, and it leaves in the run directory: `pid` (main process), `loggers` (pids), `exit` (code),
+// survives the agent, and it leaves in the run directory: `wrapper` (own pid), `pid` (main process), `loggers` (pids), `exit` (code),
 // `jobs` (the shell's own account: ended by itself or by a signal?), `wrapper.log`. Never decides anything.
 import { spawn } from "node:child_process";
 import { accessSync, constants, readFileSync, statSync } from "node:fs";
@@ -26,6 +26,7 @@ shift 9
 mode=$1 oom=$2 groups=$3
 shift 3
 exec </dev/null >/dev/null 2>"$run/wrapper.log"
+echo $$ >"$run/wrapper"
 become() {
   read -r pid rest </proc/self/stat
   echo "$pid" >"$run/pid"

@@ -191,6 +191,33 @@ export function driverSuite(subject: Subject): void {
     place.remove();
   });
 
+  test(`${name} recovers a task whose handle nobody lived to store, and else leaves nothing`, async () => {
+    const place = makePlace();
+    const spec = place.spec(config.ticks(50));
+    const elsewhere = await startElsewhere(name, subject.plugins(), spec);
+    await elsewhere.kill();
+    const driver = createDrivers(subject.plugins()).get(name)!;
+    // What the client stores before a start.
+    const starting = (id: string): TaskHandle => ({
+      driver: name,
+      id,
+      state: { starting: true, logsDir: spec.logs.dir, taskDir: spec.taskDir },
+    });
+    const handle = starting(spec.id);
+    assert.equal(await driver.recover(handle), config.script !== null);
+    if (config.script !== null) {
+      assert.equal(handle.state["starting"], undefined, "the handle is whole now");
+      assert.deepEqual(await wait(driver, handle), { exitCode: 0, signal: 0, oomKilled: false });
+      assert.equal(place.log("stdout"), "tick\n".repeat(50));
+      await driver.destroy(handle);
+    }
+    const never = starting(place.spec({}).id);
+    assert.equal(await driver.recover(never), false);
+    await driver.stop(never, { killSignal: "SIGTERM", timeoutMs: 10 });
+    await driver.destroy(never);
+    place.remove();
+  });
+
   if (config.script !== null) processTests(it, config.script);
 }
 
@@ -245,15 +272,15 @@ function processTests(
   it("runs commands in the task's context with pipes", async (driver, place) => {
     const handle = await begin(driver, place, "echo ready; while :; do sleep 0.1; done");
     const session = await driver.exec(handle, {
-      command: ["/bin/sh", "-c", 'read line; echo "out $line $GREETING"; echo err >&2; exit 5'],
+      command: ["/bin/sh", "-c", 'read line; echo "out $line $GREETING $MORE"; echo err >&2; exit 5'],
       tty: false,
-      env: place.spec({}).env,
+      env: { MORE: "and more" },
     });
     const output = Promise.all([new Response(session.stdout).text(), new Response(session.stderr).text()]);
     const input = session.stdin.getWriter();
     await input.write(new TextEncoder().encode("hello\n"));
     await input.close();
-    assert.deepEqual(await output, ['out hello it\'s "here"\n', "err\n"]);
+    assert.deepEqual(await output, ['out hello it\'s "here" and more\n', "err\n"]);
     assert.equal(await session.exitCode, 5);
     await end(driver, handle);
   });
