@@ -57,9 +57,10 @@ function namedJobs(state: StateReader, wanted: { ID: string; Namespace: string }
 }
 
 function jobsOf(state: StateReader, q: Exchange, withChildren: boolean): Job[] {
-  const { namespace, prefix } = q.options;
+  const { namespace } = q.options;
   const jobs = [...state.jobs(namespace === "*" ? undefined : namespace)];
-  return jobs.filter((job) => (withChildren || job.ParentID === "") && job.ID.startsWith(prefix));
+  // A prefix is not looked at here: the page filters by expression.
+  return withChildren ? jobs : jobs.filter((job) => job.ParentID === "");
 }
 
 /** One job's line, and the newest index of what it is made of. */

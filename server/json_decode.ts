@@ -153,6 +153,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 
 /** The first value of the text. */
 function parseFirst(text: string): unknown {
+  checkNesting(text);
   try {
     return JSON.parse(text);
   } catch (error) {
@@ -165,7 +166,25 @@ function parseFirst(text: string): unknown {
   }
 }
 
-const NESTING_MAX = 10_000;
+/** Far beyond any real body, and far below what would overflow the stack of whoever walks the value later. */
+const NESTING_MAX = 1_000;
+
+function checkNesting(text: string): void {
+  if (text.length < 2 * NESTING_MAX) return;
+  let depth = 0;
+  for (let at = 0, inString = false; at < text.length; at++) {
+    const char = text.charCodeAt(at);
+    if (inString) {
+      if (char === 0x5c) at++;
+      else if (char === 0x22) inString = false;
+    } else if (char === 0x22) inString = true;
+    else if (char === 0x5b || char === 0x7b) {
+      if (++depth > NESTING_MAX) {
+        throw new ApiError(400, `Request body is nested more than ${NESTING_MAX} levels deep`);
+      }
+    } else if (char === 0x5d || char === 0x7d) depth--;
+  }
+}
 
 /** Finds the end of the first value, or says what is wrong before it. */
 class Scanner {
@@ -176,7 +195,7 @@ class Scanner {
   first(): number {
     this.#blanks();
     if (this.#at === this.text.length) throw new ApiError(400, "EOF");
-    this.#value(0);
+    this.#value();
     return this.#at;
   }
 
@@ -195,11 +214,10 @@ class Scanner {
     throw new ApiError(400, `invalid character ${quoteChar(this.#peek())} ${context}`);
   }
 
-  #value(depth: number): void {
-    if (depth > NESTING_MAX) throw new ApiError(400, "exceeded max depth");
+  #value(): void {
     const char = this.#peek();
-    if (char === "{") this.#object(depth);
-    else if (char === "[") this.#array(depth);
+    if (char === "{") this.#object();
+    else if (char === "[") this.#array();
     else if (char === '"') this.#string();
     else if (char === "-" || (char >= "0" && char <= "9")) this.#number();
     else if (char === "t") this.#word("true");
@@ -208,7 +226,7 @@ class Scanner {
     else this.#wrong("looking for beginning of value");
   }
 
-  #object(depth: number): void {
+  #object(): void {
     this.#at++;
     this.#blanks();
     if (this.#peek() === "}") return void this.#at++;
@@ -220,7 +238,7 @@ class Scanner {
       if (this.#peek() !== ":") this.#wrong("after object key");
       this.#at++;
       this.#blanks();
-      this.#value(depth + 1);
+      this.#value();
       this.#blanks();
       if (this.#peek() === "}") return void this.#at++;
       if (this.#peek() !== ",") this.#wrong("after object key:value pair");
@@ -228,13 +246,13 @@ class Scanner {
     }
   }
 
-  #array(depth: number): void {
+  #array(): void {
     this.#at++;
     this.#blanks();
     if (this.#peek() === "]") return void this.#at++;
     for (;;) {
       this.#blanks();
-      this.#value(depth + 1);
+      this.#value();
       this.#blanks();
       if (this.#peek() === "]") return void this.#at++;
       if (this.#peek() !== ",") this.#wrong("after array element");

@@ -99,6 +99,8 @@ LENIENT.add("769");
 // A plan that leaves the scaling policy alone says so here; the reference calls it edited, without a field.
 for (const number of [130, 131, 132, 133, 134, 135, 136, 137, 752, 753, 754]) LENIENT.add(String(number));
 
+const MEMORY = { MemoryOversubscriptionEnabled: true };
+
 /** What has to happen before a recording so that the cluster is where the reference was. */
 const BEFORE: Record<string, () => void | Promise<void>> = {
   "211": () => void (cluster.behaviour = () => "undecided"),
@@ -121,9 +123,9 @@ const BEFORE: Record<string, () => void | Promise<void>> = {
   "499": async () => void await cluster.request("DELETE", "/v1/job/pooljob?purge=true"),
   "524": async () => void await cluster.put("/v1/namespace", { Name: "tmp" }),
   "634": async () =>
-    void await cluster.put("/v1/operator/scheduler/configuration", { PauseEvalBroker: true }),
+    void await cluster.put("/v1/operator/scheduler/configuration", { PauseEvalBroker: true, ...MEMORY }),
   "636": async () => {
-    await cluster.put("/v1/operator/scheduler/configuration", { RejectJobRegistration: true });
+    await cluster.put("/v1/operator/scheduler/configuration", { RejectJobRegistration: true, ...MEMORY });
     await cluster.settled();
   },
   "760": async () => {
