@@ -8,10 +8,16 @@ import { loadConfig } from "./config_files.ts";
 export async function validateConfig(paths: string[]): Promise<{ warnings: string[] }> {
   const loaded = await loadConfig(paths, undefined);
   if (loaded.refusals.length > 0) throw new ConfigError(loaded.refusals.join("\n"));
-  const config = resolveConfig(loaded.raw, { dev: false });
   const warnings = ["mTLS is not configured - Nomad is not secure without mTLS!"];
-  if (config.server?.bootstrapExpect === 1) {
+  if (loaded.raw.server?.bootstrap_expect === 1) {
     warnings.push("Bootstrap mode enabled! Potentially unsafe operation.");
+  }
+  try {
+    resolveConfig(loaded.raw, { dev: false });
+  } catch (error) {
+    // An address that nobody else can reach is right for files that are only used together with flags.
+    if (!(error instanceof ConfigError) || !/advertise/.test(error.message)) throw error;
+    warnings.push(error.message);
   }
   return { warnings: [...warnings, ...loaded.warnings] };
 }

@@ -20,7 +20,11 @@ directories can be written is not checked.`,
       for (const warning of warnings) ui.warn(`WARNING: ${warning}`);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      throw new CommandError(`${error.message}\nConfiguration is invalid`, 1, { cause: error });
+      const isUnreadable = error.message.startsWith("Error loading ");
+      const text = isUnreadable
+        ? `1 error occurred:\n\t* ${error.message}\n\n`
+        : `${error.message}\nConfiguration is invalid`;
+      throw new CommandError(text, 1, { cause: error });
     }
     ui.output("Configuration is valid!");
     return 0;

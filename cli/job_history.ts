@@ -110,7 +110,7 @@ function formatVersion(
   }
   const width = Math.max(...pairs.map(([key]) => key.length));
   let out = formatKeyValues(pairs);
-  if (flags.p && diff) {
+  if (flags.p && diff && diff.Type !== "None") {
     out += `\n${"Diff".padEnd(width)} = \n${formatJobDiff(diff, false, ui.c).trimEnd()}`;
   }
   if (flags.full) out += `\n${"Full".padEnd(width)} = JSON Job:\n${formatJson(exact)}`;

@@ -8,6 +8,7 @@ import { attempt, CommandError, UsageError } from "./errors.ts";
 import { formatTimestamp, formatUntil, quote } from "./format.ts";
 import { jsonBody, showWarnings } from "./job_run.ts";
 import { jobQuery, readJobSource, sourceFlags } from "./job_source.ts";
+import { parseExact } from "./json_text.ts";
 import { outputData } from "./output.ts";
 import { explainMetrics, failedCountText, failedGroups } from "./placement.ts";
 
@@ -71,7 +72,13 @@ the 'plan-job' capability for the job's namespace.`,
       EXIT_ERROR,
     );
     if (flags["json-output"] || flags.t !== "") {
-      await outputData(context, { json: flags["json-output"], t: flags.t }, answer);
+      const { Index: _, ...plan } = parseExact(answer.text) as Record<string, unknown>;
+      await outputData(
+        context,
+        { json: flags["json-output"], t: flags.t },
+        { value: plan },
+        "*api.JobPlanResponse",
+      );
     } else {
       show(context, answer.data, { ...flags, path });
     }
@@ -109,7 +116,7 @@ function show(context: Context, plan: PlanAnswer, options: ShowOptions): void {
   const { ui } = context;
   const { c } = ui;
   if (options.diff && plan.Diff) {
-    ui.output(`${formatJobDiff(plan.Diff, options.verbose, c).replace(/\n$/, "")}${c.reset}\n`);
+    ui.output(`${formatJobDiff(plan.Diff, options.verbose, c).trimEnd()}${c.reset}\n`);
   }
   ui.coloured(`${c.bold}Scheduler dry-run:${c.reset}`);
   ui.coloured(dryRun(context, plan));

@@ -50,7 +50,8 @@ the 'register-job' capability for the job's namespace.`,
     const source = await readJobSource(context, context.args[0]!, flags);
     if (flags["consul-namespace"]) source.job.ConsulNamespace = flags["consul-namespace"];
     if (flags.output) {
-      ui.info(formatJson({ Job: source.job }, { sortKeys: false, escapeHtml: true }));
+      const { orderJob } = await import("./job_order.ts");
+      ui.info(formatJson({ Job: orderJob(source.job) }, { sortKeys: false, escapeHtml: true }));
       return 0;
     }
     const index = readCheckIndex(flags["check-index"]);

@@ -209,6 +209,7 @@ function escapeJs(text: string): string {
     "\t": "\\t",
   };
   return text.replace(
+    // deno-lint-ignore no-control-regex
     /[\\'"<>&=\x00-\x1f]/g,
     (c) => names[c] ?? `\\u00${c.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`,
   );
