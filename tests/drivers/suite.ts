@@ -42,8 +42,19 @@ export function driverSuite(subject: Subject): void {
     test(`${name} ${what}`, async () => {
       const place = makePlace();
       const driver = createDrivers(subject.plugins()).get(name)!;
+      const begun: TaskHandle[] = [];
+      const start = driver.start.bind(driver);
+      driver.start = async (spec, onEvent) => {
+        const handle = await start(spec, onEvent);
+        begun.push(handle);
+        return handle;
+      };
       try {
         await run(driver, place);
+      } catch (error) {
+        // A failed test leaves nothing running either.
+        await Promise.allSettled(begun.map((handle) => driver.destroy(handle)));
+        throw error;
       } finally {
         place.remove();
       }
