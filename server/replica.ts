@@ -111,6 +111,7 @@ class RaftReplica implements Replica {
   #machine!: StateMachine;
   #snapshotter!: Snapshotter;
   #state: "new" | "running" | "stopped" = "new";
+  #stopping = false;
   /** What stopped it. */
   #failure: unknown = null;
 
@@ -166,7 +167,12 @@ class RaftReplica implements Replica {
       tuning: this.#tuning,
       onDone: (error) => this.#onSnapshotDone(error),
     });
-    if (loaded.snapshot) machine.restore(loaded.snapshot.index, await readSnapshot(storage, loaded.snapshot));
+    const chunks = loaded.snapshot ? await readSnapshot(storage, loaded.snapshot) : null;
+    if (this.#stopping) {
+      await storage.close();
+      throw new Error("The replicated log was stopped while it started");
+    }
+    if (chunks) machine.restore(loaded.snapshot!.index, chunks);
     this.#state = "running";
     if (bootstrap && this.#raft.log.lastIndex === 0 && this.#raft.term === 0) this.bootstrap(bootstrap);
     transport.start((message) => this.#receive(message));
@@ -186,9 +192,11 @@ class RaftReplica implements Replica {
 
   async stop(): Promise<void> {
     if (this.#state === "stopped") return;
-    const ran = this.#state === "running";
+    if (this.#state === "new") {
+      this.#stopping = true; // A start under way sees it, and closes what it opened.
+      return;
+    }
     this.#halt(new NotLeaderError(""));
-    if (!ran) return;
     await this.#o.transport.stop();
     await this.#writing;
     await this.#staging;
@@ -197,12 +205,10 @@ class RaftReplica implements Replica {
 
   /** Takes no further part; everyone who waits gets `error`. */
   #halt(error: unknown): void {
-    if (this.#state === "stopped") return;
-    const ran = this.#state === "running";
+    if (this.#state !== "running") return;
     this.#state = "stopped";
     this.#cancelTick?.();
     this.#cancelRetry?.();
-    if (!ran) return;
     this.#snapshotter.stop();
     this.#loseLeadership(error);
     this.#changed();
@@ -544,7 +550,9 @@ class RaftReplica implements Replica {
     for (const waiting of [...proposals, ...barriers]) waiting.reject(error);
     if (!this.#established) return;
     this.#established = false;
-    this.#log("warn", `Does not lead the cluster any more: ${errorText(error)}`);
+    if (this.#state === "running") {
+      this.#log("warn", `Does not lead the cluster any more: ${errorText(error)}`);
+    }
     for (const listener of this.#listeners) listener(false);
   }
 

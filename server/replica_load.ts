@@ -8,6 +8,7 @@ import { floorOf, type RaftStorage, WAY_OUT } from "./storage.ts";
 
 /** Characters of log read from storage at once. */
 const PAGE_CHARS = 8 * 1024 * 1024;
+const BLOCKS_AT_ONCE = 8;
 
 export type LoadedRaft = Pick<RaftOptions, "hard" | "snapshot" | "floor" | "entries">;
 
@@ -45,11 +46,13 @@ function isAlone(snapshot: SnapshotMeta, id: string): boolean {
   return snapshot.config.servers.length === 1 && snapshot.config.servers[0]!.id === id;
 }
 
-/** All chunks of a snapshot, block by block. */
+/** All chunks of a snapshot. Some blocks are asked for at once, so that unpacking here and in storage overlap. */
 export async function readSnapshot(storage: RaftStorage, snapshot: SnapshotMeta): Promise<string[]> {
   const chunks: string[] = [];
-  for (let block = 0; block < snapshot.blocks; block++) {
-    for (const chunk of await storage.readChunks(snapshot, block)) chunks.push(chunk);
+  for (let first = 0; first < snapshot.blocks; first += BLOCKS_AT_ONCE) {
+    const count = Math.min(BLOCKS_AT_ONCE, snapshot.blocks - first);
+    const blocks = Array.from({ length: count }, (_, i) => storage.readChunks(snapshot, first + i));
+    for (const block of await Promise.all(blocks)) for (const chunk of block) chunks.push(chunk);
   }
   return chunks;
 }

@@ -24,6 +24,7 @@ const DUE_CHARS = 128 * 1024 * 1024;
 const MEMORY_CHARS = 64 * 1024 * 1024;
 /** Cutting the log moves what remains: done for many entries at once. */
 const CUT_ENTRIES = 512;
+const CUT_CHARS = 8 * 1024 * 1024;
 
 export interface SnapshotterOptions {
   raft: Raft;
@@ -69,8 +70,15 @@ export class Snapshotter {
   }
 
   #maybeTake(): void {
-    const { tuning, clock, storage } = this.#o;
+    const { tuning, clock, storage, raft } = this.#o;
     if (this.#current || this.#stopped) return;
+    // Alone and in memory nobody will ever read the log again: it is cut as often as that is cheap.
+    if (!storage.durable && raft.isSoleMember) {
+      const due = this.#entries >= Math.min(CUT_ENTRIES, tuning.snapshotThreshold) ||
+        this.#chars >= CUT_CHARS;
+      if (due) void this.#run(() => this.#compact(raft.log.applied, null));
+      return;
+    }
     if (this.#chars < DUE_CHARS) {
       if (this.#entries < tuning.snapshotThreshold) return;
       const waitMs = this.#takenMs + tuning.snapshotIntervalMs - clock.monotonicMs();
@@ -83,7 +91,7 @@ export class Snapshotter {
       }
     }
     // Where no restart will ever read a snapshot, only the log must not grow for ever.
-    const { log } = this.#o.raft;
+    const { log } = raft;
     void this.#run(
       storage.durable ? () => this.#take() : () => this.#compact(this.#trailing(log.applied), null),
     );

@@ -10,7 +10,7 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Characters of chunks that are put into one block, unless a single chunk is longer. */
-export const BLOCK_CHARS = 512 * 1024;
+export const BLOCK_CHARS = 256 * 1024;
 /** A block that unpacks to more is not ours. */
 const UNPACKED_MAX_BYTES = 512 * 1024 * 1024;
 
