@@ -2,10 +2,10 @@
 // doubled forty times) is refused with a message long before memory or patience ends.
 // Invariant: every loop of the evaluator and every function that can multiply its input asks here first.
 
-const STEPS_MAX = 2_000_000;
+const STEPS_MAX = 600_000;
 /** UTF-16 units of all strings produced while one file is evaluated. */
-const TEXT_MAX = 48 * 1024 * 1024;
-const ITEMS_MAX = 1_500_000;
+const TEXT_MAX = 24 * 1024 * 1024;
+const ITEMS_MAX = 300_000;
 
 export class BudgetError extends Error {
   override readonly name = "BudgetError";

@@ -11,6 +11,9 @@ import type { Json } from "./json.ts";
 import type { Attribute, Block, Body } from "./syntax.ts";
 import type { BlockTable, ChildSpec, FreeSpec } from "./table.ts";
 
+/** What decoding a block counts for: a dynamic block may make thousands of them. */
+const BLOCK_STEPS = 25;
+
 type JsonRecord = Record<string, Json>;
 
 const labelCounts = new WeakMap<BlockTable, ReadonlyMap<string, number>>();
@@ -57,6 +60,7 @@ class BlockDecoder {
 
   decode(): JsonRecord {
     const { table, block } = this;
+    this.evaluator.budget.steps(BLOCK_STEPS);
     const content = readContent(this.body, blockNames(table), this.evaluator);
     this.#defaults();
     table.labels.forEach((label, i) => {

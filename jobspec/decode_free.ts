@@ -26,12 +26,14 @@ function freeBody(body: Body, evaluator: Evaluator, dropNulls: boolean): Json {
     if (json === undefined) continue;
     setOwn(out, attribute.name, attribute.expression.kind === "object" ? [json] : json);
   }
+  const lists = new Map<string, Json[]>();
   for (const block of raw.blocks) {
-    const list = Object.hasOwn(out, block.type) ? out[block.type] : undefined;
-    const item = labelled(block, freeBody(block.body, evaluator.forSource(block.source), false));
-    if (Array.isArray(list)) list.push(item);
-    else setOwn(out, block.type, [item]);
+    const list = lists.get(block.type) ?? [];
+    list.push(labelled(block, freeBody(block.body, evaluator.forSource(block.source), false)));
+    lists.set(block.type, list);
   }
+  // Blocks win over an attribute of their name.
+  for (const [name, list] of lists) setOwn(out, name, list);
   return out;
 }
 
@@ -62,7 +64,7 @@ export function decodeTextMap(body: Body, evaluator: Evaluator, kind: "stringMap
   const spec = {
     field: "",
     kind: kind === "stringMap" ? "string" as const : "strings" as const,
-    nullable: false,
+    nullable: kind === "stringsMap",
     absent: null,
     required: false,
     doc: "",

@@ -120,7 +120,7 @@ function converted(value: Value, type: Type): Value {
 function tableValue(value: Value, spec: AttributeSpec): Json {
   if (spec.kind === "duration" || spec.kind === "durationMs") return duration(value, spec.kind);
   if (value instanceof NullValue) {
-    if (spec.nullable) return null;
+    if (spec.nullable) return spec.absent;
     throw unsuitable("null value is not allowed");
   }
   return valueOfKind(value, spec.kind);
@@ -205,8 +205,10 @@ function genericValue(value: Value, spec: AttributeSpec, name: string): Json {
   try {
     if (spec.kind === "string") return convert(value, "string") as string;
     if (spec.kind === "bool") return convert(value, "bool") as boolean;
-    const whole = (convert(value, "number") as HclNumber).truncated() ?? 0n;
-    return Number(BigInt.asIntN(8, whole));
+    const number = convert(value, "number") as HclNumber;
+    const [low, high] = RANGES.int!;
+    const whole = number.truncated() ?? (number.sign < 0 ? low : high);
+    return Number(BigInt.asIntN(8, whole < low ? low : whole > high ? high : whole));
   } catch (error) {
     if (!(error instanceof ConvertError)) throw error;
     throw new ValueError(
@@ -234,8 +236,10 @@ function entriesToJson(value: ObjectValue | MapValue): Json {
 function numberToJson(value: HclNumber): Json {
   if (value.small !== undefined) return value.small;
   if (value.infinity !== 0) throw unsuitable("an infinite number cannot be stored");
-  if (!value.isInteger) return value.toDouble();
-  const whole = value.toBigInt();
   const [low, high] = RANGES.int!;
-  return whole < low || whole > high ? value.toDouble() : exactInteger(whole);
+  const whole = value.isInteger ? value.toBigInt() : undefined;
+  if (whole !== undefined && whole >= low && whole <= high) return exactInteger(whole);
+  const double = value.toDouble();
+  if (!Number.isFinite(double)) throw unsuitable("the number is too large to be stored");
+  return double;
 }

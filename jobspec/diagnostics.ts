@@ -54,9 +54,14 @@ export function graphemes(text: string): string[] {
   return Array.from(segmenter.segment(text), (part) => part.segment);
 }
 
+/** Longer lines are shown in part and measured in UTF-16 units. */
+const LINE_LENGTH_MAX = 100_000;
+
 /** A named text and the way from offsets to lines. A template inside a JSON string is a source with an `origin`. */
 export class SourceFile {
-  #lineStarts: number[] | undefined;
+  /** Starts of the lines found so far; lines are looked for only as far as somebody asked. */
+  readonly #starts: number[] = [0];
+  #complete = false;
 
   constructor(
     readonly name: string,
@@ -64,16 +69,13 @@ export class SourceFile {
     readonly origin?: { readonly file: SourceFile; readonly offset: number },
   ) {}
 
-  #starts(): number[] {
-    if (this.#lineStarts) return this.#lineStarts;
-    const starts = [0];
-    for (let at = this.text.indexOf("\n"); at >= 0; at = this.text.indexOf("\n", at + 1)) starts.push(at + 1);
-    this.#lineStarts = starts;
-    return starts;
-  }
-
   #lineIndex(offset: number): number {
-    const starts = this.#starts();
+    const starts = this.#starts;
+    while (!this.#complete && starts[starts.length - 1]! <= offset) {
+      const newline = this.text.indexOf("\n", starts[starts.length - 1]!);
+      if (newline < 0) this.#complete = true;
+      else starts.push(newline + 1);
+    }
     let low = 0;
     let high = starts.length - 1;
     while (low < high) {
@@ -88,9 +90,11 @@ export class SourceFile {
     if (this.origin) return this.origin.file.position(this.origin.offset + offset);
     const at = Math.max(0, Math.min(offset, this.text.length));
     const index = this.#lineIndex(at);
-    const start = this.#starts()[index]!;
+    const start = this.#starts[index]!;
     // A line of megabytes would make every message slow; its columns are then UTF-16 units.
-    const column = at - start > 100_000 ? at - start + 1 : graphemeCount(this.text.slice(start, at)) + 1;
+    const column = at - start > LINE_LENGTH_MAX
+      ? at - start + 1
+      : graphemeCount(this.text.slice(start, at)) + 1;
     return { offset: at, line: index + 1, column };
   }
 
@@ -101,10 +105,10 @@ export class SourceFile {
   /** The line that holds `offset`, without its line end. */
   lineText(offset: number): string {
     if (this.origin) return this.origin.file.lineText(this.origin.offset + offset);
-    const starts = this.#starts();
-    const index = this.#lineIndex(Math.max(0, Math.min(offset, this.text.length)));
-    const end = index + 1 < starts.length ? starts[index + 1]! - 1 : this.text.length;
-    const line = this.text.slice(starts[index]!, Math.min(end, starts[index]! + 100_000));
+    const start = this.#starts[this.#lineIndex(Math.max(0, Math.min(offset, this.text.length)))]!;
+    const newline = this.text.indexOf("\n", start);
+    const end = newline < 0 ? this.text.length : newline;
+    const line = this.text.slice(start, Math.min(end, start + LINE_LENGTH_MAX));
     return line.endsWith("\r") ? line.slice(0, -1) : line;
   }
 }

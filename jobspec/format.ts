@@ -14,11 +14,15 @@ export function formatHcl(source: string | Uint8Array, options: { readonly filen
   const text = decodeSource(source, filename, diagnostics);
   if (!diagnostics.failed) parseBody(new SourceFile(filename, text), diagnostics);
   diagnostics.throwIfFailed();
-  const lines = splitLines(lex(text));
+  const tokens = lex(text);
+  const lines = splitLines(tokens);
   indentLines(lines);
   spaceLines(lines);
   alignCells(lines);
-  return lines.map(lineText).join("");
+  // Spaces before the end of the file belong to no line and stay, as in the reference.
+  const last = tokens.count - 1;
+  const rest = tokens.end(last) - (last > 0 ? tokens.end(last - 1) : 0);
+  return lines.map(lineText).join("") + " ".repeat(rest);
 }
 
 interface Cell {

@@ -37,7 +37,8 @@ function bcrypt(
   if (Buffer.byteLength(password) > 72) {
     throw new FunctionError("error occurred generating password: bcrypt: password length exceeds 72 bytes");
   }
-  spend(2 ** cost * 50);
+  // A call of the default cost counts as much as evaluating a very large file.
+  spend(2 ** cost * 140);
   return hashSync(
     password,
     `$2a$${String(cost).padStart(2, "0")}$${encodeBase64(salt(16) as unknown as number[], 16)}`,

@@ -16,7 +16,7 @@ function pick(args: readonly Value[], sign: number): Value {
 }
 
 const DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-const PARSE_LENGTH_MAX = 10_000;
+const PARSE_LENGTH_MAX = 2_000;
 
 function parseInteger(text: string, base: number): bigint | undefined {
   const match = /^([+-]?)([0-9a-zA-Z]+)$/.exec(text);

@@ -168,8 +168,30 @@ class YamlReader {
   }
 }
 
+const TEXT_MAX = 1024 * 1024;
+const NESTING_MAX = 200;
+
+/** The reader is recursive, so what nests too deeply is refused before. */
+function checkSize(text: string): void {
+  if (text.length > TEXT_MAX) throw new FunctionError(`the text has more than ${TEXT_MAX} characters`);
+  let depth = 0;
+  let deepest = 0;
+  for (let i = 0; i < text.length; i++) {
+    const char = text[i];
+    if (
+      char === "[" || char === "{" || ((char === "-" || char === "?" || char === ":") && text[i + 1] === " ")
+    ) {
+      deepest = Math.max(deepest, ++depth);
+    } else if (char === "]" || char === "}") depth--;
+    else if (char === "\n") depth = 0;
+  }
+  const indent = Math.max(0, ...(text.match(/^ +/gm) ?? []).slice(0, 50_000).map((spaces) => spaces.length));
+  if (deepest > NESTING_MAX || indent > NESTING_MAX * 8) throw new FunctionError("the text nests too deeply");
+}
+
 function decodeYaml(text: string, budget: Budget): Value {
   budget.items(text.length >> 3);
+  checkSize(text);
   const documents = parseAllDocuments(text, {
     schema: "failsafe",
     resolveKnownTags: false,

@@ -3,6 +3,7 @@
 // Never throws for wrong input; a syntax error ends the parse (JSON leaves nothing to recover at).
 import type { Diagnostics } from "./diagnostics.ts";
 import { SourceFile } from "./diagnostics.ts";
+import { TOKENS_MAX } from "./lexer.ts";
 import { HclNumber, NumberError } from "./number.ts";
 import { parseTemplateText } from "./parser.ts";
 import type { Attribute, Block, Body, Expression, Label } from "./syntax.ts";
@@ -69,6 +70,7 @@ function bodyOf(json: JsonObject, source: SourceFile): Body {
 class JsonReader {
   #at = 0;
   #depth = 0;
+  #count = 0;
 
   constructor(readonly source: SourceFile, readonly diagnostics: Diagnostics) {
     if (source.text.charCodeAt(0) === 0xfeff) this.#at = 1;
@@ -94,6 +96,9 @@ class JsonReader {
   }
 
   #value(): JsonNode {
+    if (++this.#count > TOKENS_MAX) {
+      this.#fail("File too large", `The text has more than ${TOKENS_MAX} JSON values.`, 0, 0);
+    }
     const char = this.#skip();
     if (char === "{") return this.#nested(() => this.#object());
     if (char === "[") return this.#nested(() => this.#array());

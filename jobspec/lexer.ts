@@ -121,7 +121,6 @@ interface Frame {
 }
 
 const IDENT = /[\p{ID_Start}_][\p{ID_Continue}-]*/uy;
-const NUMBER = /\d(?:(?:\d|\.|[eE][+-]?\d)*(?:\d|[eE][+-]?\d))?/y;
 const HEREDOC = /<<-?([\p{ID_Start}_][\p{ID_Continue}-]*)\r?\n/uy;
 
 const SINGLE: Record<string, TokenType> = {
@@ -161,7 +160,10 @@ const DOLLAR = 0x24;
 const PERCENT = 0x25;
 const OPEN_BRACE = 0x7b;
 
-/** Splits `text` into tokens. */
+/** More tokens than this make a tree that does not fit the memory a parser may take. */
+export const TOKENS_MAX = 400_000;
+
+/** Splits `text` into tokens. Stops when there are more than TOKENS_MAX. */
 export function lex(text: string, mode: LexMode = "normal"): Tokens {
   return new Lexer(text, mode).run();
 }
@@ -179,7 +181,7 @@ class Lexer {
 
   run(): Tokens {
     const length = this.text.length;
-    while (this.#at < length) {
+    while (this.#at < length && this.#tokens.count <= TOKENS_MAX) {
       const frame = this.#stack[this.#stack.length - 1]!;
       if (frame.kind === "normal") this.#normal(frame);
       else if (frame.kind === "quoted") this.#quoted();
@@ -203,9 +205,7 @@ class Lexer {
     }
     if (isIdentStart(code)) return this.#ident();
     if (code >= 0x30 && code <= 0x39) {
-      NUMBER.lastIndex = this.#at;
-      NUMBER.test(text);
-      return this.#take(T.Number, NUMBER.lastIndex);
+      return this.#take(T.Number, numberEnd(text, this.#at));
     }
     if (code === NEWLINE) return this.#take(T.Newline, this.#at + 1);
     if (code === RETURN && text.charCodeAt(this.#at + 1) === NEWLINE) {
@@ -348,6 +348,23 @@ class Lexer {
 
 function newFrame(kind: Frame["kind"], marker = ""): Frame {
   return { kind, braces: 0, marker, lineStart: true };
+}
+
+/** Digits, dots and exponents; the last character is a digit. */
+function numberEnd(text: string, start: number): number {
+  const isDigit = (code: number) => code >= 0x30 && code <= 0x39;
+  let end = start + 1;
+  for (let at = end;; at++) {
+    const code = text.charCodeAt(at);
+    if (isDigit(code)) end = at + 1;
+    else if (code === 0x65 || code === 0x45) {
+      const sign = text.charCodeAt(at + 1);
+      const digit = sign === 0x2b || sign === 0x2d ? at + 2 : at + 1;
+      if (!isDigit(text.charCodeAt(digit))) return end;
+      at = digit;
+      end = at + 1;
+    } else if (code !== 0x2e) return end;
+  }
 }
 
 function isIdentStart(code: number): boolean {

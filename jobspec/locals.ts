@@ -7,6 +7,9 @@ import { visitReferences } from "./references.ts";
 import type { Attribute, Block, Step } from "./syntax.ts";
 import { objectOf, UNKNOWN, type Value } from "./value.ts";
 
+/** A chain of references longer than this is not followed: the stack must not overflow. */
+const CHAIN_MAX = 500;
+
 export class Locals {
   readonly #attributes = new Map<string, Attribute>();
   readonly #values = new Map<string, Value>();
@@ -50,23 +53,39 @@ export class Locals {
     if (this.#values.has(name)) return;
     const attribute = this.#attributes.get(name)!;
     this.#open.push(name);
-    let cyclic = this.#open.length > DEPTH_MAX;
+    const used = new Map<string, Value>();
+    let broken = this.#open.length > CHAIN_MAX;
+    if (broken) this.#reportChain(attribute);
+    let all = false;
     visitReferences(attribute.expression, (reference) => {
       const step = reference.steps[0];
-      if (
-        cyclic || reference.root !== "local" || step?.kind !== "attribute" || !this.#attributes.has(step.name)
-      ) return;
+      if (broken || reference.root !== "local") return;
+      if (step?.kind !== "attribute" || !this.#attributes.has(step.name)) {
+        all = true;
+        return;
+      }
       if (this.#open.includes(step.name)) {
-        cyclic = true;
+        broken = true;
         this.#reportCycle(attribute, step);
-      } else this.#evaluate(step.name);
+        return;
+      }
+      this.#evaluate(step.name);
+      used.set(step.name, this.#values.get(step.name) ?? UNKNOWN);
     });
     this.#open.pop();
     if (this.#values.has(name)) return;
-    const scope = this.evaluator.with(new Map([["local", objectOf(this.#values)]])).forSource(
-      attribute.source,
+    // Only what is referred to by name: with all of them, many locals would take quadratic time.
+    const local = objectOf(all ? this.#values : used);
+    const scope = this.evaluator.with(new Map([["local", local]])).forSource(attribute.source);
+    this.#values.set(name, broken ? UNKNOWN : scope.evaluate(attribute.expression));
+  }
+
+  #reportChain(attribute: Attribute): void {
+    this.evaluator.options.diagnostics.error(
+      { source: attribute.source, start: attribute.nameStart, end: attribute.nameEnd },
+      "References too deep",
+      `A chain of local values that refer to each other may have ${CHAIN_MAX} members at most.`,
     );
-    this.#values.set(name, cyclic ? UNKNOWN : scope.evaluate(attribute.expression));
   }
 
   #reportCycle(attribute: Attribute, step: Step & { kind: "attribute" }): void {
@@ -82,6 +101,3 @@ export class Locals {
     );
   }
 }
-
-/** A chain of references longer than this is not followed: the stack must not overflow. */
-const DEPTH_MAX = 1000;

@@ -115,6 +115,10 @@ export class HclNumber {
   /** The number a decimal text means, or undefined when it is none. */
   static parse(text: string): HclNumber | undefined {
     if (/^-?\d{1,15}$/.test(text)) return HclNumber.of(Number(text));
+    if (text.length > DECIMAL_EXPONENT_MAX + 20) {
+      if (!/^[-+.\deE]+$/.test(text)) return undefined;
+      throw new NumberError(`the number has more than ${DECIMAL_EXPONENT_MAX} digits`);
+    }
     const match = /^([+-]?)(?:(\d+)(?:\.(\d*))?|\.(\d+))(?:[eE]([+-]?\d+))?$/.exec(text);
     if (!match) {
       if (/^\+?[iI]nf$/.test(text)) return HclNumber.positiveInfinity;

@@ -3,15 +3,12 @@
 // Invariants: never throws for wrong input; a broken item is left out of the tree and reported exactly once; when
 // brackets do not balance to the end of the file the rest is not guessed at.
 import { Diagnostics, placeText, SourceFile } from "./diagnostics.ts";
-import { lex, T } from "./lexer.ts";
+import { lex, T, type Tokens, TOKENS_MAX } from "./lexer.ts";
 import { parseExpression } from "./parse_expression.ts";
 import { parseBareTemplate, parsePlainString } from "./parse_template.ts";
 import type { Attribute, Block, Body, Expression, Label } from "./syntax.ts";
 import { reportInvalidTokens, SyntaxFailure, TokenReader } from "./token_reader.ts";
 import { normalizeText } from "./value.ts";
-
-/** More tokens than this make a tree that does not fit the memory a parser may take. */
-const TOKENS_MAX = 1_500_000;
 
 export interface ParseOptions {
   /** HCL1 rules: quoted names, several items on a line, commas between items, `key "label" = value`. */
@@ -22,23 +19,29 @@ export interface ParseOptions {
 export function parseBody(source: SourceFile, diagnostics: Diagnostics, options: ParseOptions = {}): Body {
   const tokens = lex(source.text);
   const empty: Body = { attributes: [], blocks: [], source, start: 0, missingAt: 0 };
+  if (!usable(source, tokens, diagnostics)) return empty;
+  const reader = new TokenReader(source, tokens, diagnostics);
+  return new BodyParser(reader, options.loose ?? false).file();
+}
+
+/** Reports what is no token; false when there are too many of them. */
+function usable(source: SourceFile, tokens: Tokens, diagnostics: Diagnostics): boolean {
   if (tokens.count > TOKENS_MAX) {
     diagnostics.error(
       { source, start: 0, end: 0 },
       "File too large",
-      `The file has ${tokens.count} tokens; at most ${TOKENS_MAX} are read.`,
+      `The file has more than ${TOKENS_MAX} tokens (words, signs, lines of text).`,
     );
-    return empty;
+    return false;
   }
   reportInvalidTokens(source, tokens, diagnostics);
-  const reader = new TokenReader(source, tokens, diagnostics);
-  return new BodyParser(reader, options.loose ?? false).file();
+  return true;
 }
 
 /** Parses a text that is one expression, such as a value of -var. Undefined after a reported error. */
 export function parseExpressionText(source: SourceFile, diagnostics: Diagnostics): Expression | undefined {
   const tokens = lex(source.text);
-  reportInvalidTokens(source, tokens, diagnostics);
+  if (!usable(source, tokens, diagnostics)) return undefined;
   const reader = new TokenReader(source, tokens, diagnostics);
   try {
     return reader.nested(false, () => {
@@ -60,7 +63,7 @@ export function parseExpressionText(source: SourceFile, diagnostics: Diagnostics
 /** Parses a text that is one template without quotes around it. Undefined after a reported error. */
 export function parseTemplateText(source: SourceFile, diagnostics: Diagnostics): Expression | undefined {
   const tokens = lex(source.text, "template");
-  reportInvalidTokens(source, tokens, diagnostics);
+  if (!usable(source, tokens, diagnostics)) return undefined;
   const reader = new TokenReader(source, tokens, diagnostics);
   try {
     return parseBareTemplate(reader);

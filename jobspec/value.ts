@@ -35,7 +35,7 @@ export class UnknownValue {
 }
 
 /** Larger values are never made. */
-const WEIGHT_MAX = 1_000_000;
+const WEIGHT_MAX = 250_000;
 
 /**
  * What all composite values have. `weight` counts their parts with every shared part as often as it occurs: a value
