@@ -9,6 +9,9 @@ import {
 } from "../../server/replica.ts";
 import { memoryStorage, type RaftStorage } from "../../server/storage.ts";
 
+/** Limit for tests that wait for disks and elections: bun allows 5 s by default, too little on a busy machine. */
+export const SLOW = { timeout: 60_000 };
+
 export function server(id: string, voter = true): RaftServer {
   return { id, rpcAddress: `${id}:4647`, httpAddress: `${id}:4646`, voter };
 }

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { ApiError, NotLeaderError, StorageError } from "../../core/errors.ts";
 import type { Replica } from "../../server/replica.ts";
 import { memoryStorage, type RaftStorage } from "../../server/storage.ts";
-import { Network, server, testReplica, type TestReplicaOptions, until } from "./helpers.ts";
+import { Network, server, SLOW, testReplica, type TestReplicaOptions, until } from "./helpers.ts";
 import { MapMachine, put } from "./machine.ts";
 
 interface Member {
@@ -81,7 +81,7 @@ async function proposeAnywhere(cluster: Cluster, key: string, value: number): Pr
   throw new Error(`no leader took ${key}`);
 }
 
-test("three: one leader, the same order everywhere, followers name the leader", async () => {
+test("three: one leader, the same order everywhere, followers name the leader", SLOW, async () => {
   const cluster = new Cluster();
   await cluster.startAll(["a", "b", "c"]);
   const leader = await cluster.leader();
@@ -103,54 +103,62 @@ test("three: one leader, the same order everywhere, followers name the leader", 
   await cluster.stop();
 });
 
-test("three: the next leader has everything that was acknowledged, and a restarted server catches up", async () => {
-  const cluster = new Cluster();
-  await cluster.startAll(["a", "b", "c"]);
-  for (let round = 0; round < 3; round++) {
-    const leader = await cluster.leader();
-    for (let i = 0; i < 20; i++) await leader.replica.propose(put(`r${round}-${i}`, i));
-    await leader.replica.stop();
-    cluster.members.delete(leader.id);
-    const next = await cluster.leader();
-    assert.ok(
-      next.machine.values.has(`r${round}-19`),
-      "the new leader has applied it before it says that it leads",
-    );
-    await next.replica.propose(put(`between-${round}`, 1));
-    await cluster.start(leader.id, null, leader.storage);
-    await cluster.agree();
-  }
-  assert.equal((await cluster.leader()).machine.values.size, 63);
-  await cluster.stop();
-});
+test(
+  "three: the next leader has everything that was acknowledged, and a restarted server catches up",
+  SLOW,
+  async () => {
+    const cluster = new Cluster();
+    await cluster.startAll(["a", "b", "c"]);
+    for (let round = 0; round < 3; round++) {
+      const leader = await cluster.leader();
+      for (let i = 0; i < 20; i++) await leader.replica.propose(put(`r${round}-${i}`, i));
+      await leader.replica.stop();
+      cluster.members.delete(leader.id);
+      const next = await cluster.leader();
+      assert.ok(
+        next.machine.values.has(`r${round}-19`),
+        "the new leader has applied it before it says that it leads",
+      );
+      await next.replica.propose(put(`between-${round}`, 1));
+      await cluster.start(leader.id, null, leader.storage);
+      await cluster.agree();
+    }
+    assert.equal((await cluster.leader()).machine.values.size, 63);
+    await cluster.stop();
+  },
+);
 
-test("three: a leader that is cut off gives up, rejects what waits, and follows when it is back", async () => {
-  const cluster = new Cluster();
-  await cluster.startAll(["a", "b", "c"]);
-  const old = await cluster.leader();
-  const told: boolean[] = [];
-  old.replica.onLeadership((leading) => told.push(leading));
-  await old.replica.propose(put("before", 1));
-  cluster.network.cut(old.id);
-  const lost = old.replica.propose(put("lost", 1));
-  const read = old.replica.barrier();
-  await assert.rejects(lost, NotLeaderError);
-  await assert.rejects(read, NotLeaderError);
-  assert.equal(old.replica.leader, null);
-  const rest = cluster.others(old).map((m) => m.id);
-  const next = await cluster.leader(rest);
-  await next.replica.propose(put("after", 1));
-  cluster.network.heal(old.id);
-  await cluster.leader();
-  await cluster.agree();
-  assert.deepEqual([...old.machine.values.keys()], ["before", "after"]);
-  assert.deepEqual(told.slice(0, 2), [true, false]);
-  await cluster.stop();
-});
+test(
+  "three: a leader that is cut off gives up, rejects what waits, and follows when it is back",
+  SLOW,
+  async () => {
+    const cluster = new Cluster();
+    await cluster.startAll(["a", "b", "c"]);
+    const old = await cluster.leader();
+    const told: boolean[] = [];
+    old.replica.onLeadership((leading) => told.push(leading));
+    await old.replica.propose(put("before", 1));
+    cluster.network.cut(old.id);
+    const lost = old.replica.propose(put("lost", 1));
+    const read = old.replica.barrier();
+    await assert.rejects(lost, NotLeaderError);
+    await assert.rejects(read, NotLeaderError);
+    assert.equal(old.replica.leader, null);
+    const rest = cluster.others(old).map((m) => m.id);
+    const next = await cluster.leader(rest);
+    await next.replica.propose(put("after", 1));
+    cluster.network.heal(old.id);
+    await cluster.leader();
+    await cluster.agree();
+    assert.deepEqual([...old.machine.values.keys()], ["before", "after"]);
+    assert.deepEqual(told.slice(0, 2), [true, false]);
+    await cluster.stop();
+  },
+);
 
 test(
   "three: writes go on while leaders are cut off again and again, and none is lost",
-  { timeout: 60_000 },
+  SLOW,
   async () => {
     const cluster = new Cluster();
     await cluster.startAll(["a", "b", "c"]);
@@ -182,39 +190,43 @@ test(
   },
 );
 
-test("members: a learner gets a snapshot, becomes a voter, takes leadership over, and the old leader is removed", async () => {
-  const cluster = new Cluster({ tuning: { snapshotThreshold: 50, trailingLogs: 5 } });
-  const a = await cluster.start("a", ["a"]);
-  for (let i = 0; i < 700; i += 50) {
-    await Promise.all(Array.from({ length: 50 }, (_, j) => a.replica.propose(put(`k${i + j}`, i))));
-  }
-  const b = await cluster.start("b", null);
-  assert.equal(b.replica.leader, null);
-  await a.replica.addServer(server("b", false));
-  await until(() => b.machine.index === a.machine.index, "the learner has all");
-  assert.ok(b.machine.restores >= 1, "it came as a snapshot");
-  assert.deepEqual(a.replica.peers().map((p) => [p.id, p.voter]), [["a", true], ["b", false]]);
+test(
+  "members: a learner gets a snapshot, becomes a voter, takes leadership over, and the old leader is removed",
+  SLOW,
+  async () => {
+    const cluster = new Cluster({ tuning: { snapshotThreshold: 50, trailingLogs: 5 } });
+    const a = await cluster.start("a", ["a"]);
+    for (let i = 0; i < 700; i += 50) {
+      await Promise.all(Array.from({ length: 50 }, (_, j) => a.replica.propose(put(`k${i + j}`, i))));
+    }
+    const b = await cluster.start("b", null);
+    assert.equal(b.replica.leader, null);
+    await a.replica.addServer(server("b", false));
+    await until(() => b.machine.index === a.machine.index, "the learner has all");
+    assert.ok(b.machine.restores >= 1, "it came as a snapshot");
+    assert.deepEqual(a.replica.peers().map((p) => [p.id, p.voter]), [["a", true], ["b", false]]);
 
-  await a.replica.addServer(server("b"));
-  assert.deepEqual(a.replica.configuration().config.servers.map((s) => s.voter), [true, true]);
-  await a.replica.transferLeadership("b");
-  await until(() => b.replica.isLeader, "b leads");
-  await b.replica.propose(put("by-b", 1));
-  await b.replica.removeServer("a");
-  assert.deepEqual(b.replica.peers().map((p) => p.id), ["b"]);
-  await b.replica.propose(put("alone", 1));
-  await assert.rejects(
-    b.replica.removeServer("a"),
-    (e) => e instanceof ApiError && /No server with id "a"/.test(e.message),
-  );
-  await assert.rejects(
-    b.replica.removeServer("b"),
-    (e) => e instanceof ApiError && /last voter/.test(e.message),
-  );
-  await cluster.stop();
-});
+    await a.replica.addServer(server("b"));
+    assert.deepEqual(a.replica.configuration().config.servers.map((s) => s.voter), [true, true]);
+    await a.replica.transferLeadership("b");
+    await until(() => b.replica.isLeader, "b leads");
+    await b.replica.propose(put("by-b", 1));
+    await b.replica.removeServer("a");
+    assert.deepEqual(b.replica.peers().map((p) => p.id), ["b"]);
+    await b.replica.propose(put("alone", 1));
+    await assert.rejects(
+      b.replica.removeServer("a"),
+      (e) => e instanceof ApiError && /No server with id "a"/.test(e.message),
+    );
+    await assert.rejects(
+      b.replica.removeServer("b"),
+      (e) => e instanceof ApiError && /last voter/.test(e.message),
+    );
+    await cluster.stop();
+  },
+);
 
-test("members: only the leader changes them", async () => {
+test("members: only the leader changes them", SLOW, async () => {
   const cluster = new Cluster();
   await cluster.startAll(["a", "b", "c"]);
   const leader = await cluster.leader();
@@ -228,33 +240,37 @@ test("members: only the leader changes them", async () => {
   await cluster.stop();
 });
 
-test("three: a leader whose disk refuses writes hands over, and follows again when it has room", async () => {
-  const cluster = new Cluster();
-  const full = new Set<string>();
-  for (const id of ["a", "b", "c"]) {
-    const inner = memoryStorage();
-    const storage = new Proxy(inner, {
-      get(target, name) {
-        if (name === "write" && full.has(id)) {
-          return () => Promise.reject(new StorageError("full", "the disk is full"));
-        }
-        const value = Reflect.get(target, name, target);
-        return typeof value === "function" ? value.bind(target) : value;
-      },
-    });
-    await cluster.start(id, ["a", "b", "c"], storage);
-  }
-  const old = await cluster.leader();
-  await old.replica.propose(put("before", 1));
-  full.add(old.id);
-  await assert.rejects(old.replica.propose(put("refused", 1)), StorageError);
-  const rest = cluster.others(old);
-  await until(() => rest.some((m) => m.replica.isLeader), "another leader");
-  await proposeAnywhere(cluster, "meanwhile", 2);
-  assert.equal(old.replica.isLeader, false);
-  full.clear();
-  await cluster.leader();
-  await cluster.agree();
-  assert.ok(old.machine.values.has("meanwhile"));
-  await cluster.stop();
-});
+test(
+  "three: a leader whose disk refuses writes hands over, and follows again when it has room",
+  SLOW,
+  async () => {
+    const cluster = new Cluster();
+    const full = new Set<string>();
+    for (const id of ["a", "b", "c"]) {
+      const inner = memoryStorage();
+      const storage = new Proxy(inner, {
+        get(target, name) {
+          if (name === "write" && full.has(id)) {
+            return () => Promise.reject(new StorageError("full", "the disk is full"));
+          }
+          const value = Reflect.get(target, name, target);
+          return typeof value === "function" ? value.bind(target) : value;
+        },
+      });
+      await cluster.start(id, ["a", "b", "c"], storage);
+    }
+    const old = await cluster.leader();
+    await old.replica.propose(put("before", 1));
+    full.add(old.id);
+    await assert.rejects(old.replica.propose(put("refused", 1)), StorageError);
+    const rest = cluster.others(old);
+    await until(() => rest.some((m) => m.replica.isLeader), "another leader");
+    await proposeAnywhere(cluster, "meanwhile", 2);
+    assert.equal(old.replica.isLeader, false);
+    full.clear();
+    await cluster.leader();
+    await cluster.agree();
+    assert.ok(old.machine.values.has("meanwhile"));
+    await cluster.stop();
+  },
+);

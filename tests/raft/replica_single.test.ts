@@ -9,7 +9,7 @@ import { ApiError, NotLeaderError, StorageError } from "../../core/errors.ts";
 import type { Replica } from "../../server/replica.ts";
 import { memoryStorage, type RaftStorage } from "../../server/storage.ts";
 import { libsqlStorage } from "../../server/storage_libsql.ts";
-import { testReplica, until } from "./helpers.ts";
+import { SLOW, testReplica, until } from "./helpers.ts";
 import { MapMachine, put } from "./machine.ts";
 
 interface Case {
@@ -33,7 +33,7 @@ async function inTempDir(run: (path: string) => Promise<void>): Promise<void> {
   }
 }
 
-test("alone: start resolves as leader, propose gives index and the machine's result", async () => {
+test("alone: start resolves as leader, propose gives index and the machine's result", SLOW, async () => {
   const { replica, machine } = await started();
   assert.equal(replica.isLeader, true);
   assert.deepEqual(replica.leader, { id: "a", rpcAddress: "a:4647", httpAddress: "a:4646" });
@@ -49,7 +49,7 @@ test("alone: start resolves as leader, propose gives index and the machine's res
   await replica.stop();
 });
 
-test("alone: apply gets the proposed object itself", async () => {
+test("alone: apply gets the proposed object itself", SLOW, async () => {
   const { replica, machine } = await started();
   const command = put("x", 1);
   await replica.propose(command);
@@ -57,7 +57,7 @@ test("alone: apply gets the proposed object itself", async () => {
   await replica.stop();
 });
 
-test("alone: a refused command resolves with its refusal and changes nothing", async () => {
+test("alone: a refused command resolves with its refusal and changes nothing", SLOW, async () => {
   const { replica, machine } = await started();
   const { result } = await replica.propose(put("x", -1));
   assert.deepEqual(result, { refused: { status: 409, message: "x must not be negative" } });
@@ -65,7 +65,7 @@ test("alone: a refused command resolves with its refusal and changes nothing", a
   await replica.stop();
 });
 
-test("alone: onLeadership tells at once when it leads, and tells the loss at stop", async () => {
+test("alone: onLeadership tells at once when it leads, and tells the loss at stop", SLOW, async () => {
   const { replica } = await started();
   const told: boolean[] = [];
   replica.onLeadership((leading) => told.push(leading));
@@ -75,28 +75,34 @@ test("alone: onLeadership tells at once when it leads, and tells the loss at sto
   await assert.rejects(replica.barrier(), NotLeaderError);
 });
 
-test("alone: concurrent proposals are applied in the order they were made and share writes", async () => {
-  const inner = memoryStorage();
-  let writes = 0;
-  const storage: RaftStorage = Object.create(inner);
-  for (const name of ["open", "read", "compact", "close"] as const) {
-    storage[name] = (...args: never[]) => (inner[name] as (...a: never[]) => never)(...args);
-  }
-  storage.write = async (batch) => {
-    writes++;
-    await new Promise((resolve) => setTimeout(resolve, 5)); // A slow disk.
-    return await inner.write(batch);
-  };
-  const { replica, machine } = await started({ storage });
-  writes = 0;
-  const indexes = await Promise.all(Array.from({ length: 100 }, (_, i) => replica.propose(put(`k${i}`, i))));
-  assert.deepEqual(indexes.map((r) => r.index), Array.from({ length: 100 }, (_, i) => i + 3));
-  assert.deepEqual([...machine.values.values()], Array.from({ length: 100 }, (_, i) => i));
-  assert.ok(writes <= 2, `${writes} writes for 100 proposals made at once`);
-  await replica.stop();
-});
+test(
+  "alone: concurrent proposals are applied in the order they were made and share writes",
+  SLOW,
+  async () => {
+    const inner = memoryStorage();
+    let writes = 0;
+    const storage: RaftStorage = Object.create(inner);
+    for (const name of ["open", "read", "compact", "close"] as const) {
+      storage[name] = (...args: never[]) => (inner[name] as (...a: never[]) => never)(...args);
+    }
+    storage.write = async (batch) => {
+      writes++;
+      await new Promise((resolve) => setTimeout(resolve, 5)); // A slow disk.
+      return await inner.write(batch);
+    };
+    const { replica, machine } = await started({ storage });
+    writes = 0;
+    const indexes = await Promise.all(
+      Array.from({ length: 100 }, (_, i) => replica.propose(put(`k${i}`, i))),
+    );
+    assert.deepEqual(indexes.map((r) => r.index), Array.from({ length: 100 }, (_, i) => i + 3));
+    assert.deepEqual([...machine.values.values()], Array.from({ length: 100 }, (_, i) => i));
+    assert.ok(writes <= 2, `${writes} writes for 100 proposals made at once`);
+    await replica.stop();
+  },
+);
 
-test("alone: a command too large for the log is refused", async () => {
+test("alone: a command too large for the log is refused", SLOW, async () => {
   const { replica } = await started();
   const huge = put("x".repeat(65 * 1024 * 1024), 1);
   await assert.rejects(replica.propose(huge), (e) => e instanceof ApiError && e.status === 413);
@@ -104,7 +110,7 @@ test("alone: a command too large for the log is refused", async () => {
   await replica.stop();
 });
 
-test("libsql: everything acknowledged is there after a restart, from snapshot and tail", async () => {
+test("libsql: everything acknowledged is there after a restart, from snapshot and tail", SLOW, async () => {
   await inTempDir(async (path) => {
     const tuning = { snapshotThreshold: 50, trailingLogs: 10 };
     const first = await started({ storage: libsqlStorage({ path }), tuning });
@@ -125,7 +131,7 @@ test("libsql: everything acknowledged is there after a restart, from snapshot an
   });
 });
 
-test("libsql: snapshots cut the stored log", async () => {
+test("libsql: snapshots cut the stored log", SLOW, async () => {
   await inTempDir(async (path) => {
     const { replica } = await started({
       storage: libsqlStorage({ path }),
@@ -146,7 +152,7 @@ test("libsql: snapshots cut the stored log", async () => {
   });
 });
 
-test("memory: the log does not grow for ever although no snapshot is written", async () => {
+test("memory: the log does not grow for ever although no snapshot is written", SLOW, async () => {
   const storage = memoryStorage();
   const { replica } = await started({ storage, tuning: { snapshotThreshold: 100, trailingLogs: 10 } });
   for (let i = 0; i < 20; i++) {
@@ -158,7 +164,7 @@ test("memory: the log does not grow for ever although no snapshot is written", a
   await replica.stop();
 });
 
-test("libsql: a full disk refuses proposals, reads go on, and room makes it work again", async () => {
+test("libsql: a full disk refuses proposals, reads go on, and room makes it work again", SLOW, async () => {
   await inTempDir(async (path) => {
     const logged: string[] = [];
     const { replica, machine } = await started({
@@ -189,7 +195,7 @@ test("libsql: a full disk refuses proposals, reads go on, and room makes it work
   });
 });
 
-test("libsql: a locked database refuses proposals and works afterwards", async () => {
+test("libsql: a locked database refuses proposals and works afterwards", SLOW, async () => {
   await inTempDir(async (path) => {
     const { replica, machine } = await started({ storage: libsqlStorage({ path, lockTimeoutMs: 30 }) });
     const other = new Database(path);
@@ -206,36 +212,40 @@ test("libsql: a locked database refuses proposals and works afterwards", async (
   });
 });
 
-test("libsql: a server that starts on a locked database stays up, reads what it has, and leads when it can write", async () => {
-  await inTempDir(async (path) => {
-    const first = await started({ storage: libsqlStorage({ path }) });
-    await first.replica.propose(put("x", 1));
-    await first.replica.stop();
-    const machine = new MapMachine();
-    const replica = testReplica({ storage: libsqlStorage({ path, lockTimeoutMs: 30 }) });
-    const other = new Database(path);
-    other.exec("BEGIN IMMEDIATE");
-    await replica.start(machine);
-    assert.deepEqual(
-      [...machine.values],
-      [["x", 1]],
-      "all that is stored is committed when a server is alone",
-    );
-    assert.equal(replica.isLeader, false);
-    await assert.rejects(
-      replica.propose(put("y", 2)),
-      (e) => e instanceof StorageError && e.kind === "locked",
-    );
-    other.exec("ROLLBACK");
-    other.close();
-    await until(() => replica.isLeader, "leadership");
-    await replica.propose(put("y", 2));
-    assert.equal(machine.values.size, 2);
-    await replica.stop();
-  });
-});
+test(
+  "libsql: a server that starts on a locked database stays up, reads what it has, and leads when it can write",
+  SLOW,
+  async () => {
+    await inTempDir(async (path) => {
+      const first = await started({ storage: libsqlStorage({ path }) });
+      await first.replica.propose(put("x", 1));
+      await first.replica.stop();
+      const machine = new MapMachine();
+      const replica = testReplica({ storage: libsqlStorage({ path, lockTimeoutMs: 30 }) });
+      const other = new Database(path);
+      other.exec("BEGIN IMMEDIATE");
+      await replica.start(machine);
+      assert.deepEqual(
+        [...machine.values],
+        [["x", 1]],
+        "all that is stored is committed when a server is alone",
+      );
+      assert.equal(replica.isLeader, false);
+      await assert.rejects(
+        replica.propose(put("y", 2)),
+        (e) => e instanceof StorageError && e.kind === "locked",
+      );
+      other.exec("ROLLBACK");
+      other.close();
+      await until(() => replica.isLeader, "leadership");
+      await replica.propose(put("y", 2));
+      assert.equal(machine.values.size, 2);
+      await replica.stop();
+    });
+  },
+);
 
-test("libsql: a damaged entry stops the start with its number", async () => {
+test("libsql: a damaged entry stops the start with its number", SLOW, async () => {
   await inTempDir(async (path) => {
     const { replica } = await started({ storage: libsqlStorage({ path }) });
     for (let i = 0; i < 10; i++) await replica.propose(put("x", i));
@@ -252,7 +262,7 @@ test("libsql: a damaged entry stops the start with its number", async () => {
   });
 });
 
-test("alone: an entry that cannot be applied stops the replica and is told", async () => {
+test("alone: an entry that cannot be applied stops the replica and is told", SLOW, async () => {
   const machine = new MapMachine();
   let fatal: unknown = null;
   const replica = testReplica({ onFatal: (error) => fatal = error });
@@ -266,7 +276,7 @@ test("alone: an entry that cannot be applied stops the replica and is told", asy
   await replica.stop();
 });
 
-test("libsql: a stop during the start leaves nothing open", async () => {
+test("libsql: a stop during the start leaves nothing open", SLOW, async () => {
   await inTempDir(async (path) => {
     const replica = testReplica({ storage: libsqlStorage({ path }) });
     const starting = replica.start(new MapMachine());
@@ -277,7 +287,7 @@ test("libsql: a stop during the start leaves nothing open", async () => {
   });
 });
 
-test("alone: a changed address becomes part of the membership", async () => {
+test("alone: a changed address becomes part of the membership", SLOW, async () => {
   await inTempDir(async (path) => {
     const first = await started({ storage: libsqlStorage({ path }) });
     const { index, config } = first.replica.configuration();

@@ -8,6 +8,7 @@ import Database from "libsql";
 import { StorageError } from "../../core/errors.ts";
 import type { RaftStorage } from "../../server/storage.ts";
 import { libsqlStorage, type LibsqlStorageOptions, workerUrl } from "../../server/storage_libsql.ts";
+import { SLOW } from "./helpers.ts";
 import { baseAt, entries, entry, storageSuite } from "./storage_suite.ts";
 
 const none = { hard: null, entries: [], install: null };
@@ -31,7 +32,7 @@ storageSuite("libsqlStorage encrypted", () => {
 type Make = (options?: Partial<LibsqlStorageOptions>) => RaftStorage;
 
 function diskTest(name: string, run: (make: Make, path: string) => Promise<void>): void {
-  test(name, async () => {
+  test(name, SLOW, async () => {
     const dir = mkdtempSync(join(tmpdir(), "nomad-storage-"));
     const path = join(dir, "raft.db");
     const made: RaftStorage[] = [];
@@ -234,7 +235,7 @@ diskTest("an encrypted database shows nothing of its entries", async (make, path
   assert.ok(!files.includes("secret-text"));
 });
 
-test("a directory that does not exist is an io error, not a crash", async () => {
+test("a directory that does not exist is an io error, not a crash", SLOW, async () => {
   const storage = libsqlStorage({ path: join(tmpdir(), "nomad-no-such-dir", "raft.db") });
   await refused(storage.open(), "io", /Cannot/);
   await refused(storage.write(none), "io", /not open|stopped/);

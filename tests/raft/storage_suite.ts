@@ -4,6 +4,7 @@ import { test } from "node:test";
 import type { Entry, SnapshotMeta } from "../../server/raft_types.ts";
 import { blockChecksum, packBlock } from "../../server/snapshot_codec.ts";
 import { EMPTY_FLOOR, floorOf, type RaftStorage, type SnapshotBase } from "../../server/storage.ts";
+import { SLOW } from "./helpers.ts";
 
 /** Gives storages over one lasting place: closing one and making the next is a restart. */
 export interface Place {
@@ -38,7 +39,7 @@ export function storageSuite(name: string, place: () => Place): void {
     title: string,
     run: (storage: RaftStorage, reopen: () => Promise<RaftStorage>) => Promise<void>,
   ) {
-    test(`${name}: ${title}`, async () => {
+    test(`${name}: ${title}`, SLOW, async () => {
       const where = place();
       let current = where.storage();
       try {
