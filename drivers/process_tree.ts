@@ -12,6 +12,8 @@ export interface TaskTree {
   mainPid: number;
   /** `NAME=value` in the environment of the task's processes. */
   marker: string;
+  /** Start time of the wrapper: what is older cannot be of the task, and is not looked at closely. */
+  sinceTicks: number;
   /** Processes that are ours and stay: wrapper and log writers. */
   spared: number[];
 }
@@ -49,7 +51,7 @@ export function walk(
   const spared = new Set([...tree.spared, process.pid]);
   const members = new Set<number>();
   for (const stat of all) {
-    if (spared.has(stat.pid)) continue;
+    if (spared.has(stat.pid) || stat.startTicks < tree.sinceTicks) continue;
     const ofSession = tree.mainPid > 0 &&
       (stat.pid === tree.mainPid || stat.sid === tree.mainPid || stat.pgid === tree.mainPid);
     if (ofSession || marked(stat.pid)) members.add(stat.pid);

@@ -392,6 +392,7 @@ export class RawExecDriver implements Driver {
       cgroup: state.cgroup,
       mainPid: this.#mainPid(state),
       marker: state.marker,
+      sinceTicks: state.startTicks,
       spared: [state.pid, ...loggers],
     };
   }

@@ -38,17 +38,17 @@ test("parseStat reads commands with spaces and parentheses", () => {
 });
 
 test("walk finds session, group, marked and their children, and spares our own", () => {
-  const make = (pid: number, ppid: number, sid: number, pgid = sid): ProcStat => ({
+  const make = (pid: number, ppid: number, sid: number, startTicks = 5): ProcStat => ({
     pid,
     ppid,
     sid,
-    pgid,
+    pgid: sid,
     comm: "x",
     state: "S",
     tty: 0,
     userTicks: 0,
     systemTicks: 0,
-    startTicks: 0,
+    startTicks,
   });
   const all = [
     make(10, 1, 10),
@@ -59,11 +59,12 @@ test("walk finds session, group, marked and their children, and spares our own",
     make(30, 1, 30),
     make(31, 30, 31),
     make(40, 1, 40),
+    make(50, 1, 50, 4),
   ];
   const found = walk(
     all,
-    { cgroup: "", mainPid: 20, marker: "", spared: [10, 11] },
-    (pid) => pid === 30 || pid === 11,
+    { cgroup: "", mainPid: 20, marker: "", sinceTicks: 5, spared: [10, 11] },
+    (pid) => [30, 11, 50].includes(pid),
   );
   assert.deepEqual(found.sort(), [20, 21, 22, 30, 31]);
 });

@@ -1,13 +1,29 @@
 // raw_exec against what hosts differ in and what goes wrong on them: no cgroups, no exact shell, no split; users, denied
 // ids; processes that leave the tree, a killed wrapper, a killed log writer.
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { silentLogger } from "../../core/logger.ts";
+import {
+  cgroupPids,
+  findCgroupMounts,
+  findControllerMount,
+  makeCgroup,
+  removeCgroup,
+} from "../../drivers/cgroup.ts";
 import type { TaskHandle } from "../../drivers/driver.ts";
 import { isAlive, listProcesses, readArguments, readStat } from "../../drivers/proc.ts";
+import { killTree } from "../../drivers/process_tree.ts";
 import { RawExecDriver, type RawExecOptions } from "../../drivers/raw_exec.ts";
 import { createDrivers } from "../../drivers/registry.ts";
 import { eventually, makePlace, type Place, sleep, wait } from "./fixture.ts";
@@ -240,10 +256,44 @@ test("raw_exec carries out work_dir, oom_score_adj and cgroup_v2_override", asyn
   assert.equal((await wait(driver, handle)).exitCode, 0, place.log("stderr"));
   assert.equal(place.log("stdout"), `${dir}\n17\n0::/override-${process.pid}\n`);
   await driver.destroy(handle);
-  spawnSync("rmdir", [group]);
+  rmdirSync(group);
   const missing = { ...shell(text), cgroup_v2_override: "no-such-group" };
   await assert.rejects(driver.start(place.spec(missing), () => undefined), /no such cgroup/);
   place.remove();
+});
+
+test("raw_exec carries out cgroup_v1_override, or says that this host has no such controller", async () => {
+  const place = makePlace();
+  const driver = make();
+  const mount = findControllerMount(readFileSync("/proc/mounts", "utf8"), "pids");
+  const name = `override-v1-${process.pid}`;
+  const config = { ...shell("grep :pids: /proc/self/cgroup"), cgroup_v1_override: [{ pids: name }] };
+  if (mount === null) {
+    const message = /this host mounts no v1 controller "pids"/;
+    await assert.rejects(driver.start(place.spec(config), () => undefined), message);
+  } else {
+    mkdirSync(join(mount, name));
+    const handle = await driver.start(place.spec(config), () => undefined);
+    await wait(driver, handle);
+    assert.match(place.log("stdout"), new RegExp(`:pids:/${name}\n`));
+    await driver.destroy(handle);
+    rmdirSync(join(mount, name));
+  }
+  place.remove();
+});
+
+test("killTree ends a v1 group by freezing it first, and does without cgroup.kill", async () => {
+  const mounts = findCgroupMounts(readFileSync("/proc/mounts", "utf8"));
+  assert.ok(mounts.length > 0, "this host has cgroups");
+  // The last is v1's freezer where there is one; on a host with v2 alone, the same is tried there.
+  const cgroup = join(mounts.at(-1)!.path, `kill-test-${process.pid}`);
+  assert.ok(makeCgroup(cgroup));
+  const text = 'echo 0 >"$0"/cgroup.procs; setsid sleep 3600 & setsid sleep 3600 & exec sleep 3600';
+  const child = spawn("/bin/sh", ["-c", text, cgroup], { stdio: "ignore" });
+  await eventually("three processes in the group", () => cgroupPids(cgroup).length === 3);
+  const tree = { cgroup, mainPid: child.pid!, marker: "", sinceTicks: 0, spared: [] };
+  assert.equal(killTree(tree), 3);
+  await eventually("the group is empty", () => killTree(tree) === 0 && removeCgroup(cgroup));
 });
 
 test("raw_exec finds commands in local/, then the task's directory, then PATH", async () => {
