@@ -9,9 +9,8 @@ import { ApiError } from "../core/errors.ts";
 import { decodeJson, type StructShape } from "./json_decode.ts";
 
 export const BODY_MAX_BYTES = 10 * 1024 * 1024;
-const GZIP_MIN_BYTES = 512;
+const GZIP_MIN_LENGTH = 512;
 const NO_PARAMETERS = new URLSearchParams();
-const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 /** What every read may ask for. */
@@ -144,25 +143,26 @@ export class Exchange {
     return this.reply(this.encode(value), {});
   }
 
-  encode(value: unknown): Uint8Array {
-    return encoder.encode(this.pretty ? JSON.stringify(value, null, 4) + "\n" : JSON.stringify(value));
+  encode(value: unknown): string {
+    return this.pretty ? JSON.stringify(value, null, 4) + "\n" : JSON.stringify(value);
   }
 
-  /** Sends encoded JSON. `zipped` is the same compressed, when somebody did it already. */
-  reply(bytes: Uint8Array, headers: Record<string, string>, zipped?: () => Uint8Array): Response {
+  /**
+   * Sends encoded JSON. `zipped` is the same compressed, when somebody did it already. Text stays text on the way to
+   * the socket: a Response copies bytes but shares a string.
+   */
+  reply(text: string, headers: Record<string, string>, zipped?: () => Uint8Array): Response {
     headers["Content-Type"] = "application/json";
     headers.Vary = "Accept-Encoding";
-    if (bytes.length < GZIP_MIN_BYTES || !this.acceptsGzip) {
-      return new Response(bytes as Uint8Array<ArrayBuffer>, { headers });
-    }
+    if (text.length < GZIP_MIN_LENGTH || !this.acceptsGzip) return new Response(text, { headers });
     headers["Content-Encoding"] = "gzip";
-    const small = zipped ? zipped() : gzip(bytes);
+    const small = zipped ? zipped() : gzip(text);
     return new Response(small as Uint8Array<ArrayBuffer>, { headers });
   }
 }
 
-export function gzip(bytes: Uint8Array): Uint8Array {
-  return gzipSync(bytes, { level: 3 });
+export function gzip(text: string): Uint8Array {
+  return gzipSync(text, { level: 3 });
 }
 
 export function readHeaders(meta: ReadMeta): Record<string, string> {

@@ -2,13 +2,13 @@
 // watch) and how its answer is made; waiting, timeouts, headers and sharing are done here.
 //
 // Invariants: an answer is never older than the index it is sent with; between reading the index and waiting nothing
-// is awaited; the cache holds at most CACHE_MAX_BYTES and only answers of the current index of their tables.
+// is awaited; the cache holds at most CACHE_MAX_LENGTH and only answers of the current index of their tables.
 import type { ServerContext } from "./context.ts";
 import { type Exchange, gzip, readHeaders, type ReadMeta, textReply } from "./http_exchange.ts";
 import type { Table } from "./state_reader.ts";
 
 const WAIT_MAX_MS = 5 * 60_000;
-const CACHE_MAX_BYTES = 32 * 1024 * 1024;
+const CACHE_MAX_LENGTH = 32 * 1024 * 1024;
 const CACHE_MAX_ENTRIES = 256;
 
 export interface Dependencies {
@@ -28,7 +28,7 @@ export interface ListAnswer {
 
 interface Encoded {
   index: number;
-  bytes: Uint8Array;
+  text: string;
   zipped: Uint8Array | null;
   nextToken: string;
 }
@@ -36,7 +36,7 @@ interface Encoded {
 /** Reads of one server. */
 export class Reads {
   #encoded = new Map<string, Encoded>();
-  #encodedBytes = 0;
+  #encodedLength = 0;
 
   constructor(readonly server: ServerContext) {}
 
@@ -60,19 +60,20 @@ export class Reads {
    */
   async list(q: Exchange, tables: readonly Table[], make: () => ListAnswer): Promise<Response> {
     const { minIndex, prefix, filter } = q.options;
-    let found = this.#list(q, tables, make);
+    const key = cacheKey(q);
+    let found = this.#list(q, key, tables, make);
     if (minIndex > 0 && found.index <= minIndex) {
       const deadline = this.#deadline(q);
-      const before = prefix !== "" || filter !== "" ? found.bytes : null;
+      const before = prefix !== "" || filter !== "" ? found.text : null;
       let floor = minIndex;
       while (await this.#wait(q, { tables }, floor, deadline)) {
-        found = this.#list(q, tables, make);
-        if (found.index > floor && !(before && sameBytes(before, found.bytes))) break;
+        found = this.#list(q, key, tables, make);
+        if (found.index > floor && before !== found.text) break;
         floor = Math.max(floor, found.index);
       }
     }
     const headers = readHeaders({ ...this.meta(q, found.index), nextToken: found.nextToken });
-    return q.reply(found.bytes, headers, () => found.zipped ??= gzip(found.bytes));
+    return q.reply(found.text, headers, () => found.zipped ??= gzip(found.text));
   }
 
   meta(q: Exchange, index: number): ReadMeta {
@@ -85,31 +86,30 @@ export class Reads {
     };
   }
 
-  #list(q: Exchange, tables: readonly Table[], make: () => ListAnswer): Encoded {
+  #list(q: Exchange, key: string, tables: readonly Table[], make: () => ListAnswer): Encoded {
     const index = this.server.state.tableIndex(...tables);
-    const key = cacheKey(q);
     const known = this.#encoded.get(key);
     if (known?.index === index) return known;
     const { value, nextToken = "" } = make();
-    const entry: Encoded = { index, bytes: q.encode(value), zipped: null, nextToken };
+    const entry: Encoded = { index, text: q.encode(value), zipped: null, nextToken };
     if (known) this.#forget(key, known);
     this.#remember(key, entry);
     return entry;
   }
 
   #remember(key: string, entry: Encoded): void {
-    if (entry.bytes.length > CACHE_MAX_BYTES / 4) return;
+    if (entry.text.length > CACHE_MAX_LENGTH / 4) return;
     this.#encoded.set(key, entry);
-    this.#encodedBytes += entry.bytes.length;
+    this.#encodedLength += entry.text.length;
     for (const [oldest, old] of this.#encoded) {
-      if (this.#encodedBytes <= CACHE_MAX_BYTES && this.#encoded.size <= CACHE_MAX_ENTRIES) break;
+      if (this.#encodedLength <= CACHE_MAX_LENGTH && this.#encoded.size <= CACHE_MAX_ENTRIES) break;
       this.#forget(oldest, old);
     }
   }
 
   #forget(key: string, entry: Encoded): void {
     this.#encoded.delete(key);
-    this.#encodedBytes -= entry.bytes.length;
+    this.#encodedLength -= entry.text.length;
   }
 
   #deadline(q: Exchange): number {
@@ -130,18 +130,12 @@ export class Reads {
 
 /** Everything of the request that decides the answer, but not how long it waits for it. */
 function cacheKey(q: Exchange): string {
+  if (q.query.size === 0) return q.path;
   const kept = new URLSearchParams();
   for (const [name, value] of q.query) {
     if (name !== "index" && name !== "wait" && name !== "stale" && name !== "region") {
       kept.append(name, value);
     }
   }
-  return `${q.path}?${kept}`;
-}
-
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  if (a === b) return true;
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
+  return kept.size === 0 ? q.path : `${q.path}?${kept}`;
 }

@@ -116,7 +116,7 @@ test("pretty indents by four and changes nothing else", async () => {
   await register(rig, "web");
   const [plain, pretty] = [await rig.get("/v1/jobs"), await rig.get("/v1/jobs?pretty")];
   assert.deepEqual(pretty.json, plain.json);
-  assert.match(pretty.text, /\n    \{\n        "ID": "web"/);
+  assert.match(pretty.text, /\n {4}\{\n {8}"ID": "web"/);
 });
 
 test("a full or locked disk is 503 with the reason, another storage error 500; reads go on", async () => {
