@@ -11,6 +11,8 @@ export class BlockedEvals {
   /** Class → index at which it last got room. */
   #roomAt = new Map<string, number>();
   #anyRoomAt = 0;
+  /** Index at which a node last changed what it offers. */
+  #changedAt = 0;
 
   get size(): number {
     return this.#byJob.size;
@@ -41,17 +43,21 @@ export class BlockedEvals {
 
   #missedRoom(evaluation: Evaluation): boolean {
     if (this.#anyRoomAt <= evaluation.SnapshotIndex) return false;
-    if (evaluation.EscapedComputedClass) return true;
+    if (evaluation.EscapedComputedClass || this.#changedAt > evaluation.SnapshotIndex) return true;
     for (const [nodeClass, index] of this.#roomAt) {
       if (index > evaluation.SnapshotIndex && mayUse(evaluation, nodeClass)) return true;
     }
     return false;
   }
 
-  /** Nodes of these classes got room at `index`: the evaluations to run now. */
-  unblock(classes: ReadonlySet<string>, index: number): Evaluation[] {
+  /**
+   * Nodes of these classes got room at `index`: the evaluations to run now. `changed`: the nodes themselves changed, so
+   * that what was known of their classes says nothing.
+   */
+  unblock(classes: ReadonlySet<string>, index: number, changed = false): Evaluation[] {
     if (classes.size === 0) return [];
     this.#anyRoomAt = index;
+    if (changed) this.#changedAt = index;
     for (const nodeClass of classes) this.#roomAt.set(nodeClass, index);
     const woken: Evaluation[] = [];
     for (const [key, evaluation] of this.#byJob) {
@@ -88,6 +94,7 @@ export class BlockedEvals {
     this.#byJob.clear();
     this.#roomAt.clear();
     this.#anyRoomAt = 0;
+    this.#changedAt = 0;
   }
 }
 

@@ -131,15 +131,15 @@ function constraintCheck(constraint: CompiledConstraint): Check {
   return (node) => constraint.holds(node) ? null : reason;
 }
 
-/** Health is a node's own and changes without its class: a driver's absence says nothing of the class. */
-const MISSING_DRIVERS: Reason = { text: "missing drivers", ofClass: false, oncePerClass: true };
-const MISSING_DEVICES: Reason = { text: "missing devices", ofClass: false, oncePerClass: true };
+/** Drivers and devices may differ within a class: a changed node wakes whoever waits, whatever its class is said to be. */
+const MISSING_DRIVERS: Reason = { text: "missing drivers", ofClass: true, oncePerClass: true };
+const MISSING_DEVICES: Reason = { text: "missing devices", ofClass: true, oncePerClass: true };
 const MISSING_VOLUMES: Reason = {
   text: "missing compatible host volumes",
   ofClass: false,
   oncePerClass: false,
 };
-const MISSING_NETWORK: Reason = { text: "missing network", ofClass: false, oncePerClass: true };
+const MISSING_NETWORK: Reason = { text: "missing network", ofClass: true, oncePerClass: true };
 
 function hasDrivers(node: Node, drivers: Set<string>): boolean {
   for (const driver of drivers) {
@@ -203,7 +203,7 @@ function networkChecks(group: TaskGroup): Check[] {
     if (port.HostNetwork === "" || port.HostNetwork === "default") continue;
     const reason = {
       text: `missing host network "${port.HostNetwork}" for port "${port.Label}"`,
-      ofClass: false,
+      ofClass: true,
       oncePerClass: true,
     };
     checks.push((node) => hasHostNetwork(node, port.HostNetwork) ? null : reason);

@@ -23,13 +23,18 @@ export interface Outcome {
   /** Classes that were looked at for the failed groups. */
   classes: Map<string, boolean>;
   escaped: boolean;
-  /** Batch placements of system jobs that wait for each node by itself block by class like others. */
+  /** Evaluations for later that the run asks for. */
   followups: Evaluation[];
+  /** Whether more room would help; system jobs that constraints keep off their nodes do not wait. */
+  blocks: boolean;
+  /** The node without room that a system job waits for; "" for other jobs. */
+  blockedNodeId: string;
 }
 
 export function finish(builder: PlanBuilder, outcome: Outcome): Plan {
   const { evaluation, more } = outcome;
   const hasFailures = Object.keys(outcome.failed).length > 0;
+  const waits = hasFailures && outcome.blocks;
   const wasBlocked = evaluation.Status === "blocked";
   const created = [...outcome.followups];
   const done: Evaluation = {
@@ -46,10 +51,11 @@ export function finish(builder: PlanBuilder, outcome: Outcome): Plan {
     ModifyTime: outcome.nowNs,
   };
   if (more) done.Status = wasBlocked ? "blocked" : "pending";
-  else if (hasFailures && wasBlocked) Object.assign(done, blockAgain(evaluation, outcome));
-  else if (hasFailures) {
+  else if (waits && wasBlocked) Object.assign(done, blockAgain(evaluation, outcome));
+  else if (waits) {
     const blocked = blockedEvaluation(outcome);
-    done.BlockedEval = blocked.ID;
+    // Nomad's system scheduler does not tell its successor's name.
+    if (outcome.blockedNodeId === "") done.BlockedEval = blocked.ID;
     created.push(blocked);
   }
   builder.result.evals = [done, ...created];
@@ -69,12 +75,16 @@ function blockAgain(evaluation: Evaluation, outcome: Outcome): Partial<Evaluatio
   return {
     Status: "blocked",
     StatusDescription: evaluation.StatusDescription,
-    ClassEligibility: Object.fromEntries(outcome.classes),
+    ClassEligibility: classVerdicts(outcome),
     EscapedComputedClass: outcome.escaped,
     PlanAnnotations: null,
     QueuedAllocations: null,
     DeploymentID: evaluation.DeploymentID,
   };
+}
+
+function classVerdicts(outcome: Outcome): Record<string, boolean> | null {
+  return outcome.classes.size > 0 ? Object.fromEntries(outcome.classes) : null;
 }
 
 function blockedEvaluation(outcome: Outcome): Evaluation {
@@ -91,7 +101,8 @@ function blockedEvaluation(outcome: Outcome): Evaluation {
     StatusDescription: BLOCKED_PLACEMENTS,
     PreviousEval: evaluation.ID,
     FailedTGAllocs: outcome.failed,
-    ClassEligibility: Object.fromEntries(outcome.classes),
+    NodeID: outcome.blockedNodeId,
+    ClassEligibility: classVerdicts(outcome),
     EscapedComputedClass: outcome.escaped,
     SnapshotIndex: outcome.snapshotIndex,
     CreateTime: nowNs,

@@ -4,6 +4,7 @@ import type { Allocation, AllocMetric, Job, TaskGroup } from "../core/types.ts";
 import { isTerminal } from "./alloc_sets.ts";
 import { candidatesFor } from "./candidates.ts";
 import { finish } from "./finish.ts";
+import { coalesce } from "./metrics.ts";
 import { indexOfName } from "./name_index.ts";
 import { type Plan, PlanBuilder } from "./plan_builder.ts";
 import { Ranker } from "./rank.ts";
@@ -90,6 +91,8 @@ class GenericRun {
       more,
       ...eligibility,
       followups: changes.followups,
+      blocks: true,
+      blockedNodeId: "",
     });
   }
 
@@ -149,7 +152,7 @@ class GenericRun {
       const failure = this.#failed[wish.group.Name];
       if (failure) {
         // The next one of the same group would find nothing either.
-        failure.CoalescedFailures++;
+        coalesce(failure, wish.group);
         continue;
       }
       if (placed >= this.input.placementsMax) return true;

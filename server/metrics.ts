@@ -78,28 +78,34 @@ function count(counts: Record<string, number> | null, key: string): Record<strin
   return next;
 }
 
-/** What each task asked of the dimensions that ran out. */
-function exhaustedResources(
+/** What the tasks asked of cpu and memory where those ran out, times the allocations that found nothing. */
+export function exhaustedResources(
   dimensions: Record<string, number> | null,
   group: TaskGroup,
+  times = 1,
 ): Record<string, Resources> | null {
-  if (!dimensions) return null;
-  const found: Record<string, Resources> = {};
-  for (const task of group.Tasks) {
-    const { CPU, Cores, MemoryMB, DiskMB } = task.Resources;
-    const lacking: Resources = {
-      CPU: dimensions["cpu"] ? CPU : 0,
-      Cores: dimensions["cores"] ? Cores : 0,
-      MemoryMB: dimensions["memory"] ? MemoryMB : 0,
-      MemoryMaxMB: 0,
-      DiskMB: dimensions["disk"] ? DiskMB : 0,
-      IOPS: 0,
-      SecretsMB: 0,
-      Networks: null,
-      Devices: null,
-      NUMA: null,
-    };
-    if (lacking.CPU || lacking.Cores || lacking.MemoryMB || lacking.DiskMB) found[task.Name] = lacking;
-  }
-  return Object.keys(found).length > 0 ? found : null;
+  const { cpu, memory, disk, cores } = dimensions ?? {};
+  if (!cpu && !memory && !disk && !cores) return null;
+  return Object.fromEntries(group.Tasks.map((task): [string, Resources] => [task.Name, {
+    CPU: cpu ? task.Resources.CPU * times : 0,
+    Cores: 0,
+    MemoryMB: memory ? task.Resources.MemoryMB * times : 0,
+    MemoryMaxMB: 0,
+    DiskMB: 0,
+    IOPS: 0,
+    SecretsMB: 0,
+    Networks: null,
+    Devices: null,
+    NUMA: null,
+  }]));
+}
+
+/** One more allocation of the group would find no node for the same reasons. */
+export function coalesce(failure: AllocMetric, group: TaskGroup): void {
+  failure.CoalescedFailures++;
+  failure.ResourcesExhausted = exhaustedResources(
+    failure.DimensionExhausted,
+    group,
+    failure.CoalescedFailures + 1,
+  );
 }

@@ -379,7 +379,7 @@ class Reconciler {
       if (!batch || atNs - batchNs > FOLLOWUP_WINDOW_NS) {
         batchNs = atNs;
         batch = this.#followupEvaluation(atNs, {
-          TriggeredBy: "alloc-failure",
+          TriggeredBy: "alloc-reschedule",
           StatusDescription: "created for delayed rescheduling",
         });
       }
@@ -603,8 +603,12 @@ class Reconciler {
   #migrate(work: GroupWork): void {
     for (const alloc of byName(work.sets.migrate)) {
       work.desired.Migrate++;
+      // It leaves its node whether or not another one has room.
+      this.result.stops.push({ id: alloc.ID, status: "stop", description: STOP_MIGRATING });
+      this.result.stopped.push(alloc);
       this.result.placements.push({
         ...replacement(work, alloc, STOP_MIGRATING),
+        stopPrevious: null,
         canary: alloc.DeploymentStatus?.Canary === true && work.canarying,
         version: work.canarying && !alloc.DeploymentStatus?.Canary ? alloc.Job : null,
       });

@@ -5,7 +5,7 @@
 import type { Clock, Random } from "../core/env.ts";
 import { errorText, NotLeaderError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
-import type { Allocation, Evaluation } from "../core/types.ts";
+import type { Allocation, Evaluation, Node } from "../core/types.ts";
 import { isClientTerminal } from "./alloc_sets.ts";
 import { BlockedEvals } from "./blocked.ts";
 import { Broker, DELIVERIES_MAX } from "./broker.ts";
@@ -72,6 +72,7 @@ export class Scheduling {
     this.broker.clear();
     this.blocked.clear();
     this.plans.clear();
+    this.#offers.clear();
     this.#cancelable = [];
     this.#cancelTimer?.();
     this.#cancelTimer = null;
@@ -83,6 +84,7 @@ export class Scheduling {
     if (!this.#running) return;
     for (const evaluation of changes.evals) this.#takeIn(evaluation);
     for (const id of changes.removedEvals) this.#drop(id);
+    for (const node of changes.removedNodes) this.#offers.delete(node.ID);
     this.#noticeRoom(changes);
     if (changes.schedulerConfig) this.workers.pause(changes.schedulerConfig.PauseEvalBroker);
     this.#mendStale(changes.allocs);
@@ -123,13 +125,34 @@ export class Scheduling {
       const node = state.node(alloc.NodeID);
       if (node) classes.add(node.ComputedClass);
     };
-    for (const node of changes.nodes) if (node.Status === "ready") classes.add(node.ComputedClass);
+    let changed = false;
+    for (const node of changes.nodes) {
+      if (node.Status !== "ready") continue;
+      classes.add(node.ComputedClass);
+      changed ||= this.#changesFeasibility(node);
+    }
     for (const alloc of changes.clientAllocs) if (isClientTerminal(alloc)) addNodeOf(alloc);
     for (const alloc of changes.removedAllocs) addNodeOf(alloc);
     if (changes.schedulerConfig) { for (const node of state.nodes()) classes.add(node.ComputedClass); }
-    for (const evaluation of this.blocked.unblock(classes, changes.index)) {
+    for (const evaluation of this.blocked.unblock(classes, changes.index, changed)) {
       this.broker.enqueue(evaluation, clock.nowMs());
     }
+  }
+
+  /** Drivers, devices or networks of a node as they were when it was last seen here. */
+  #offers = new Map<string, string>();
+
+  #changesFeasibility(node: Node): boolean {
+    const offer = JSON.stringify([
+      Object.entries(node.Drivers).filter(([, info]) => info.Detected && info.Healthy).map(([name]) => name),
+      node.NodeResources.Devices?.map((
+        device,
+      ) => [device.Vendor, device.Type, device.Name, device.Instances]),
+      node.NodeResources.NodeNetworks,
+    ]);
+    if (this.#offers.get(node.ID) === offer) return false;
+    this.#offers.set(node.ID, offer);
+    return true;
   }
 
   /** A node may go down while a plan for it is in the log: whoever was placed there is looked at once more. */

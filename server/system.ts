@@ -17,6 +17,7 @@ import {
 import { isClientTerminal, isServerTerminal, isTerminal } from "./alloc_sets.ts";
 import { type Candidates, candidatesFor } from "./candidates.ts";
 import { finish } from "./finish.ts";
+import { coalesce } from "./metrics.ts";
 import { allocName } from "./name_index.ts";
 import { type Plan, PlanBuilder } from "./plan_builder.ts";
 import { Ranker } from "./rank.ts";
@@ -142,6 +143,8 @@ class SystemRun {
       classes,
       escaped,
       followups: [],
+      blocks: this.#exhausted !== null,
+      blockedNodeId: this.#exhausted ?? "",
     });
   }
 
@@ -376,7 +379,7 @@ class SystemRun {
       metrics: this.#builder.wantsMetrics(group.Name),
     });
     if (!found.choice) {
-      this.#fail(work, found.failure);
+      this.#fail(work, slot, found.failure);
       return false;
     }
     const { choice } = found;
@@ -406,16 +409,23 @@ class SystemRun {
     return true;
   }
 
-  #fail(work: GroupWork, failure: AllocMetric): void {
+  /** The first node that had no room: the blocked evaluation names it. */
+  #exhausted: string | null = null;
+
+  #fail(work: GroupWork, slot: number, failure: AllocMetric): void {
     const name = work.group.Name;
     if (failure.NodesFiltered > 0) {
       this.#queued[name]!--;
-      work.filtered = work.filtered ? mergeFiltered(work.filtered, failure) : failure;
+      const told = { ...failure, NodesInPool: 0, NodesAvailable: null };
+      work.filtered = work.filtered ? mergeFiltered(work.filtered, told) : told;
       return;
     }
     const known = this.#failed[name];
-    if (known) known.CoalescedFailures++;
-    else this.#failed[name] = failure;
+    if (known) coalesce(known, work.group);
+    else {
+      this.#failed[name] = { ...failure, NodePool: this.#job!.NodePool };
+      this.#exhausted ??= this.input.state.nodeTable.nodes[slot]!.ID;
+    }
   }
 
   #finishDeployment(works: GroupWork[], quiet: boolean): void {
