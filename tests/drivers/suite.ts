@@ -1,6 +1,8 @@
 // The one suite of all drivers: what the client relies on, in the terms of drivers/driver.ts. A subject says how its
 // driver is told to run, exit, print … ; drivers with real processes get the tests of signals, trees and exec too.
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import type { Driver, ExitResult, TaskHandle } from "../../drivers/driver.ts";
 import { createDrivers, type PluginConfig } from "../../drivers/registry.ts";
@@ -229,7 +231,36 @@ export function driverSuite(subject: Subject): void {
     place.remove();
   });
 
-  if (config.script !== null) processTests(it, config.script);
+  if (config.script === null) return;
+  const { script } = config;
+  processTests(it, script);
+
+  test(`${name} rotates exactly, hundreds of files, while nobody is there`, async () => {
+    const place = makePlace({ fileSizeMaxBytes: 3000, filesMax: 100_000 });
+    const count = 20_000;
+    const text = `i=0; while [ $i -lt ${count} ]; do echo "line $i of a task alone"; i=$((i+1)); ` +
+      `if [ $i = 2000 ]; then while [ ! -e "$GO" ]; do sleep 0.02; done; fi; done; echo end >&2; exit 4`;
+    // Podman's tasks see the shared directory under another name.
+    const go = (dir: string) => `${dir}/data/go`;
+    const inside = subject.name === "podman" ? "/alloc" : join(place.root, "alloc");
+    const spec = place.spec(script(text), { env: { PATH: "/usr/bin:/bin", GO: go(inside) } });
+    const elsewhere = await startElsewhere(name, subject.plugins(), spec);
+    await eventually("some files", () => place.logBytes("stdout").length > 5);
+    await elsewhere.kill();
+    writeFileSync(go(join(place.root, "alloc")), "");
+    await sleep(1500);
+    const driver = createDrivers(subject.plugins()).get(name)!;
+    assert.equal(await driver.recover(elsewhere.handle), true);
+    assert.equal((await wait(driver, elsewhere.handle)).exitCode, 4);
+    await driver.destroy(elsewhere.handle);
+    const expected = Array.from({ length: count }, (_, i) => `line ${i} of a task alone\n`).join("");
+    assert.ok(place.log("stdout") === expected, "every line once, in order");
+    assert.equal(place.log("stderr"), "end\n");
+    const sizes = place.logBytes("stdout").map((bytes) => bytes.length);
+    assert.ok(sizes.length > 100);
+    assert.deepEqual(new Set(sizes.slice(0, -1)), new Set([3000]));
+    place.remove();
+  });
 }
 
 /** For drivers that run real processes. */
