@@ -186,7 +186,8 @@ export class Write {
     this.#evals.set(record.ID, record);
     this.touch("evals");
     this.derive(key);
-    this.#countQueued(key, record);
+    // What a cancelled evaluation waited for is told by the one that made it needless.
+    if (record.Status !== "canceled") this.#countQueued(key, record);
     return record;
   }
 
