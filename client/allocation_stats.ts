@@ -1,6 +1,6 @@
 // What an allocation's tasks use, in the API's form (api 347-349): per task, per process, and summed up. Asked for, not
 // sampled: percentages are over the time since somebody asked before.
-import { readFile } from "node:fs/promises";
+import { readProc } from "../core/proc_fs.ts";
 import { ApiError } from "../core/errors.ts";
 import type { AllocationRunner } from "./allocation.ts";
 import type { TaskStats } from "./stats.ts";
@@ -43,8 +43,8 @@ export async function allocationStats(runner: AllocationRunner, stats: TaskStats
 async function processUsage(pid: number, timestampMs: number) {
   try {
     const [stat, statm] = await Promise.all([
-      readFile(`/proc/${pid}/stat`, "utf8"),
-      readFile(`/proc/${pid}/statm`, "utf8"),
+      readProc(`/proc/${pid}/stat`),
+      readProc(`/proc/${pid}/statm`),
     ]);
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     return {

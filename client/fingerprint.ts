@@ -1,6 +1,7 @@
 // What the device is: the host's attributes and resources as a Node record. Reads /proc, /sys and /etc once; drivers
 // are asked separately (fingerprint_drivers.ts). Makes no decisions and talks to nobody.
 import { readFile } from "node:fs/promises";
+import { readProc } from "../core/proc_fs.ts";
 import { hostname, machine, release, totalmem } from "node:os";
 import { join } from "node:path";
 import { NOMAD_VERSION } from "../core/version.ts";
@@ -141,7 +142,7 @@ const ARCHES: Record<string, string> = {
 };
 
 async function fingerprintCpu(): Promise<Cpu> {
-  const info = await readText("/proc/cpuinfo");
+  const info = await readSystem("/proc/cpuinfo");
   const cores = [...info.matchAll(/^processor\s*:/gm)].length || 1;
   const speeds = [...info.matchAll(/^cpu MHz\s*:\s*([\d.]+)/gm)].map((m) => Number(m[1]));
   return {
@@ -155,14 +156,14 @@ async function fingerprintCpu(): Promise<Cpu> {
 /** What does not move with the load: the base frequency, else the highest; 0 when the kernel names neither. */
 async function baseMhz(): Promise<number> {
   for (const file of ["base_frequency", "cpuinfo_max_freq"]) {
-    const khz = Number((await readText(`/sys/devices/system/cpu/cpu0/cpufreq/${file}`)).trim());
+    const khz = Number((await readSystem(`/sys/devices/system/cpu/cpu0/cpufreq/${file}`)).trim());
     if (khz > 0) return Math.round(khz / 1000);
   }
   return 0;
 }
 
 async function memoryTotalBytes(): Promise<number> {
-  const kb = /^MemTotal:\s*(\d+) kB/m.exec(await readText("/proc/meminfo"))?.[1];
+  const kb = /^MemTotal:\s*(\d+) kB/m.exec(await readSystem("/proc/meminfo"))?.[1];
   return kb ? Number(kb) * 1024 : totalmem();
 }
 
@@ -172,7 +173,7 @@ async function fingerprintSystem(): Promise<Record<string, string>> {
   // Debian's os-release names the major version only.
   const debian = (await readText("/etc/debian_version")).trim();
   const version = field("ID") === "debian" && /^\d/.test(debian) ? debian : field("VERSION_ID");
-  const mounts = await readText("/proc/self/mounts");
+  const mounts = await readSystem("/proc/self/mounts");
   const cgroups = / cgroup2? /.test(mounts)
     ? (/^\S+ \/sys\/fs\/cgroup cgroup2 /m.test(mounts) ? "2" : "1")
     : "";
@@ -215,7 +216,17 @@ export function parseCores(text: string): number[] {
 
 const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
 
-/** "" for a file that this kernel or distribution does not have. */
+/** The text of a file of the kernel, "" when this one does not have it. */
+async function readSystem(path: string): Promise<string> {
+  try {
+    return await readProc(path);
+  } catch (error) {
+    if (["ENOENT", "EACCES", "EINVAL"].includes((error as { code?: string }).code ?? "")) return "";
+    throw error;
+  }
+}
+
+/** The text of a file, "" when this distribution does not have it. */
 async function readText(path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");

@@ -1,6 +1,6 @@
 // The device's addresses as the scheduler needs them: the interface tasks bind to, named host networks, and their
 // attributes. Link-local addresses are left out because a port on them cannot be advertised.
-import { readFile } from "node:fs/promises";
+import { readProc } from "../core/proc_fs.ts";
 import { networkInterfaces } from "node:os";
 import type { HostNetwork, NodeNetwork, NodeNetworkResource } from "../core/types.ts";
 import type { ClientConfig } from "./config.ts";
@@ -111,7 +111,7 @@ const toInt = (ip: string): number => ip.split(".").reduce((sum, part) => (sum <
 /** The interface of the default route, "" on a machine without one. */
 async function defaultInterface(): Promise<string> {
   try {
-    for (const line of (await readFile("/proc/net/route", "utf8")).split("\n").slice(1)) {
+    for (const line of (await readProc("/proc/net/route")).split("\n").slice(1)) {
       const [device = "", destination] = line.split("\t");
       if (destination === "00000000") return device;
     }
@@ -124,7 +124,7 @@ async function defaultInterface(): Promise<string> {
 /** 1,000 where the kernel does not say (virtual interfaces, wireless). */
 async function speedMbits(device: string): Promise<number> {
   try {
-    const speed = Number((await readFile(`/sys/class/net/${device}/speed`, "utf8")).trim());
+    const speed = Number((await readProc(`/sys/class/net/${device}/speed`)).trim());
     return speed > 0 ? speed : 1000;
   } catch (speedNotKnown) {
     void speedNotKnown;

@@ -5,6 +5,7 @@
 // Invariant: `flush` resolves only after everything put before it is in the database (WAL, synchronous=NORMAL: safe
 // against the death of the agent; a power cut may lose the last moments, but then the tasks are gone too).
 import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { readProc } from "../core/proc_fs.ts";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { ConfigError, StorageError } from "../core/errors.ts";
@@ -62,7 +63,7 @@ async function lockDirectory(stateDir: string): Promise<void> {
 /** When a process started, in the kernel's ticks; "" when it does not run or the host has no /proc. */
 async function startTicks(pid: number): Promise<string> {
   try {
-    const stat = await readFile(`/proc/${pid}/stat`, "utf8");
+    const stat = await readProc(`/proc/${pid}/stat`);
     return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
   } catch (gone) {
     void gone;

@@ -1,6 +1,7 @@
 // What the host and its tasks use, read when somebody asks (no timer): /proc/stat, /proc/meminfo, the file systems.
 // CPU percentages are over the time since the reading before, so a caller's first answer covers the time since boot.
-import { readFile, statfs } from "node:fs/promises";
+import { statfs } from "node:fs/promises";
+import { readProc } from "../core/proc_fs.ts";
 import type { TaskUsage } from "../drivers/driver.ts";
 
 export interface DiskSpace {
@@ -17,7 +18,7 @@ export interface DiskSpace {
 export async function diskSpace(path: string): Promise<DiskSpace> {
   const existing = await nearestExisting(path);
   const fs = await statfs(existing);
-  const mount = findMount(existing, await readFile("/proc/self/mounts", "utf8"));
+  const mount = findMount(existing, await readProc("/proc/self/mounts"));
   const sizeBytes = fs.blocks * fs.bsize;
   const usedBytes = (fs.blocks - fs.bfree) * fs.bsize;
   const availableBytes = fs.bavail * fs.bsize;
@@ -75,7 +76,7 @@ export class HostStats {
       memoryUse(),
       diskSpace(this.options.allocDir),
       realDisks(),
-      readFile("/proc/uptime", "utf8"),
+      readProc("/proc/uptime"),
     ]);
     const diskJson = (disk: DiskSpace) => ({
       Device: disk.device,
@@ -99,7 +100,7 @@ export class HostStats {
   }
 
   async #cpu() {
-    const lines = (await readFile("/proc/stat", "utf8")).split("\n").filter((line) => /^cpu\d/.test(line));
+    const lines = (await readProc("/proc/stat")).split("\n").filter((line) => /^cpu\d/.test(line));
     return lines.map((line) => {
       const [name = "", ...fields] = line.split(/\s+/);
       const [user = 0, nice = 0, system = 0, idle = 0, iowait = 0, irq = 0, softirq = 0, steal = 0] = fields
@@ -129,7 +130,7 @@ export class HostStats {
 }
 
 async function memoryUse() {
-  const text = await readFile("/proc/meminfo", "utf8");
+  const text = await readProc("/proc/meminfo");
   const bytes = (name: string) => Number(new RegExp(`^${name}:\\s*(\\d+)`, "m").exec(text)?.[1] ?? 0) * 1024;
   const total = bytes("MemTotal");
   const free = bytes("MemFree");
@@ -145,7 +146,7 @@ async function memoryUse() {
 async function realDisks(): Promise<DiskSpace[]> {
   const seen = new Set<string>();
   const points: string[] = [];
-  for (const line of (await readFile("/proc/self/mounts", "utf8")).split("\n")) {
+  for (const line of (await readProc("/proc/self/mounts")).split("\n")) {
     const [device = "", point = ""] = line.split(" ");
     if (!device.startsWith("/dev/") || seen.has(device)) continue;
     seen.add(device);

@@ -1,7 +1,7 @@
 // What /proc says of processes. Owns the parsing of /proc/PID/stat and friends; never signals anything. A process
 // is named by pid AND start time, because pids are used again; the boot id makes the pair unique across reboots.
 // Single reads are synchronous (15 µs, procfs never waits for a disk); whoever reads many yields in between.
-import { readdirSync, readFileSync } from "node:fs";
+import { listProcSync, readProcSync } from "../core/proc_fs.ts";
 
 export interface ProcStat {
   pid: number;
@@ -26,7 +26,7 @@ export const TICK_NS = 1e7;
 /** The text of a file below /proc or /sys, or null when the process (or the file) is gone or hidden from us. */
 export function readProc(path: string): string | null {
   try {
-    return readFileSync(path, "utf8");
+    return readProcSync(path);
   } catch (error) {
     if (isGone(error)) return null;
     throw error;
@@ -35,6 +35,8 @@ export function readProc(path: string): string | null {
 
 /** True for "no such process/file" and for "not yours to look at". */
 export function isGone(error: unknown): boolean {
+  // Deno without the permission for it: as good as hidden.
+  if ((error as Error).name === "NotCapable") return true;
   const code = (error as { code?: string }).code ?? "";
   return ["ENOENT", "ESRCH", "EACCES", "EPERM", "ENOTDIR", "ENODEV"].includes(code);
 }
@@ -79,7 +81,7 @@ export function isRunning(pid: number, startTicks: number): boolean {
 /** Every living process of the machine. */
 export function listProcesses(): ProcStat[] {
   const found: ProcStat[] = [];
-  for (const name of readdirSync("/proc")) {
+  for (const name of listProcSync("/proc")) {
     const first = name.charCodeAt(0);
     if (first < 48 || first > 57) continue;
     const stat = readStat(Number(name));

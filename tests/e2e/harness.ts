@@ -136,12 +136,13 @@ export class TestAgent {
     const child = this.#child;
     if (!child || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null;
     const ended = new Promise<number | null>((done) => child.once("exit", (code) => done(code)));
-    child.kill(signal);
+    // Not child.kill: after that Deno reports the signal instead of the exit code.
+    process.kill(child.pid!, signal);
     return await ended;
   }
 
   signal(signal: NodeJS.Signals): void {
-    this.#child!.kill(signal);
+    process.kill(this.pid, signal);
   }
 
   /** Stops every job, then the agent, and removes what it left. */
