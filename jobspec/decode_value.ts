@@ -95,6 +95,7 @@ const EXPECTED: Record<ValueKind, string> = {
   number: "a number",
   duration: 'a duration such as "30s", "10m" or "1h30m"',
   durationMs: 'a duration such as "30s", "10m" or "1h30m"',
+  bytes: 'a size such as "10GiB"',
   strings: "a list of strings",
   uint16s: "a list of whole numbers from 0 to 65535",
   stringMap: "a map of strings",
@@ -148,6 +149,8 @@ function valueOfKind(value: Value, kind: ValueKind): Json {
     case "duration":
     case "durationMs":
       return duration(value, kind);
+    case "bytes":
+      throw unsuitable("sizes are not part of the job language");
     default:
       return integer(converted(value, "number"), kind);
   }

@@ -505,7 +505,7 @@ export class Evaluator {
     const value = this.evaluate(node);
     if (value instanceof UnknownValue) return undefined;
     if (value instanceof NullValue) {
-      this.fail(node, "Invalid 'for' condition", "The value of the 'if' clause must not be null.");
+      this.fail(node, "Condition is null", "The value of the 'if' clause must not be null.");
       return undefined;
     }
     try {
@@ -586,7 +586,10 @@ export class Evaluator {
       this.fail(node, "Invalid operand", `Unsuitable value for ${side} operand: ${detail}.`);
       return undefined;
     };
-    if (value instanceof NullValue) return problem("argument must not be null");
+    if (value instanceof NullValue) {
+      this.fail(node, "Operation failed", `Error during operation: the ${side} operand must not be null.`);
+      return undefined;
+    }
     try {
       return convert(value, type);
     } catch (error) {

@@ -150,10 +150,10 @@ function range(args: readonly Value[]): Value {
     throw new FunctionError("limits and step must be finite");
   }
   if (downward && step.sign >= 0) {
-    throw new FunctionError("when end is less than start, step must be negative");
+    throw new ArgumentError(args.length - 1, "when end is less than start, step must be negative");
   }
   if (!downward && end.compare(start) > 0 && step.sign < 0) {
-    throw new FunctionError("when start is less than end, step must be positive");
+    throw new ArgumentError(args.length - 1, "when start is less than end, step must be positive");
   }
   if (step.sign === 0 && end.compare(start) !== 0) throw new FunctionError("step must not be zero");
   const items: Value[] = [];

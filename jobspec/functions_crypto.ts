@@ -1,6 +1,6 @@
 // Hashes, bcrypt, RSA decryption and UUIDs. Only uuidv4 and bcrypt are random, from the context's source.
 import { encodeBase64, hashSync } from "bcryptjs";
-import { constants, createHash, createPrivateKey, privateDecrypt } from "node:crypto";
+import { createHash, createPrivateKey } from "node:crypto";
 import { ArgumentError, FunctionError, type FunctionSpec, parameter } from "./function_types.ts";
 import { wholeNumber } from "./functions_collection.ts";
 import { normalizeText, type Value } from "./value.ts";
@@ -49,18 +49,63 @@ function rsaDecrypt(ciphertext: string, key: string): string {
   if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(ciphertext)) {
     throw new ArgumentError(0, "the given value is not valid base64");
   }
-  let plain: Buffer;
+  const cipher = Buffer.from(ciphertext, "base64");
+  let parts: RsaParts;
   try {
-    const privateKey = createPrivateKey(key);
-    plain = privateDecrypt(
-      { key: privateKey, padding: constants.RSA_PKCS1_PADDING },
-      Buffer.from(ciphertext, "base64"),
-    );
+    parts = createPrivateKey(key).export({ format: "jwk" }) as RsaParts;
   } catch (error) {
-    // Whatever the library says, the cause is the key or the text; its message may not tell them apart.
-    throw new FunctionError(`failed to decrypt: ${(error as Error).message}`);
+    // The library's message says what is wrong with the PEM text; the key itself is not in it.
+    throw new ArgumentError(1, `not a usable RSA private key: ${(error as Error).message}`);
   }
-  return normalizeText(plain.toString("utf8"));
+  if (parts.kty !== "RSA") throw new ArgumentError(1, "not an RSA private key");
+  const size = Buffer.from(parts.n, "base64url").length;
+  if (size > RSA_BYTES_MAX) {
+    throw new ArgumentError(1, `keys of more than ${RSA_BYTES_MAX * 8} bits are not supported`);
+  }
+  const block = rsaPower(parts, toBigInt(cipher)).toString(16).padStart(size * 2, "0");
+  // PKCS #1 v1.5: 00 02, at least eight bytes that are not zero, 00, the text.
+  const match = /^0002((?:(?!00)[0-9a-f]{2}){8,})00((?:[0-9a-f]{2})*)$/.exec(block);
+  if (!match || cipher.length !== size) {
+    throw new FunctionError("failed to decrypt: the ciphertext does not belong to this key, or is damaged");
+  }
+  return normalizeText(Buffer.from(match[2]!, "hex").toString("utf8"));
+}
+
+interface RsaParts {
+  readonly kty: string;
+  readonly n: string;
+  readonly p: string;
+  readonly q: string;
+  readonly dp: string;
+  readonly dq: string;
+  readonly qi: string;
+}
+
+const RSA_BYTES_MAX = 1024;
+
+function toBigInt(bytes: Uint8Array): bigint {
+  return BigInt(`0x${Buffer.from(bytes).toString("hex") || "0"}`);
+}
+
+function power(base: bigint, exponent: bigint, modulus: bigint): bigint {
+  let result = 1n;
+  let factor = base % modulus;
+  for (let rest = exponent; rest > 0n; rest >>= 1n) {
+    if (rest & 1n) result = (result * factor) % modulus;
+    factor = (factor * factor) % modulus;
+  }
+  return result;
+}
+
+/** cipher^d mod n by the Chinese remainder theorem. One of the two runtimes has no PKCS #1 v1.5 decryption of its own. */
+function rsaPower(parts: RsaParts, cipher: bigint): bigint {
+  const number = (text: string) => toBigInt(Buffer.from(text, "base64url"));
+  const p = number(parts.p);
+  const q = number(parts.q);
+  const m1 = power(cipher, number(parts.dp), p);
+  const m2 = power(cipher, number(parts.dq), q);
+  const h = ((((m1 - m2) * number(parts.qi)) % p) + p) % p;
+  return m2 + h * q;
 }
 
 const NAMESPACES: Record<string, string> = {

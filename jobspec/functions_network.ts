@@ -84,7 +84,7 @@ function rangeText(range: Range): string {
 
 function integer(value: Value | undefined, index: number): bigint {
   const number = value as HclNumber;
-  if (!number.isInteger) throw new ArgumentError(index, "a whole number is required");
+  if (!number.isInteger) throw new FunctionError(`argument ${index + 1} must be a whole number`);
   return number.toBigInt();
 }
 

@@ -29,3 +29,12 @@ export {
   type ValueKind,
 } from "./table.ts";
 export { formatHcl } from "./format.ts";
+export {
+  aclPolicyTable,
+  csiVolumeTable,
+  hostVolumeTable,
+  namespaceTable,
+  nodePoolTable,
+  quotaTable,
+  variableSpecTable,
+} from "./spec_tables.ts";

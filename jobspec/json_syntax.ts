@@ -35,6 +35,9 @@ export type JsonNode =
   | JsonBase & { readonly kind: "bool"; readonly value: boolean }
   | JsonBase & { readonly kind: "null" };
 
+const NUMBER_TEXT = /[-+.\w]+/y;
+const WORD_TEXT = /\w{1,100}/y;
+
 class JsonFailure extends Error {}
 
 /** Parses a whole source as one JSON value. Undefined after a reported error. */
@@ -235,7 +238,8 @@ class JsonReader {
 
   #number(): JsonNode {
     const start = this.#at;
-    const raw = /^[-+.\w]+/.exec(this.source.text.slice(start, start + 10_100))![0];
+    NUMBER_TEXT.lastIndex = start;
+    const raw = NUMBER_TEXT.exec(this.source.text)![0];
     this.#at += raw.length;
     try {
       const value = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/.test(raw)
@@ -255,7 +259,8 @@ class JsonReader {
 
   #keyword(): JsonNode {
     const start = this.#at;
-    const word = /^\w+/.exec(this.source.text.slice(start, start + 100))![0];
+    WORD_TEXT.lastIndex = start;
+    const word = WORD_TEXT.exec(this.source.text)![0];
     this.#at += word.length;
     if (word === "true" || word === "false") {
       return { kind: "bool", value: word === "true", start, end: this.#at };

@@ -86,6 +86,7 @@ const WANTED: Record<ValueKind, string> = {
   number: "a number",
   duration: 'a duration such as "30s", "10m" or "1h30m"',
   durationMs: 'a duration such as "30s", "10m" or "1h30m"',
+  bytes: 'a size such as "10GiB"',
   strings: "a list of strings",
   uint16s: "a list of whole numbers",
   stringMap: "a map of strings",
@@ -320,6 +321,8 @@ function looseValue(value: LooseValue, kind: ValueKind): Json {
     case "duration":
     case "durationMs":
       return looseDuration(value, kind);
+    case "bytes":
+      return looseBytes(value);
     case "strings":
       return listItems(value).map((item) => looseValue(item, "string"));
     case "uint16s":
@@ -365,6 +368,21 @@ function looseDuration(value: LooseValue, kind: ValueKind): Json {
     nanoseconds = parsed;
   } else throw new WrongType();
   return kind === "durationMs" ? Number(nanoseconds) / 1e6 : exactInteger(nanoseconds);
+}
+
+const BYTE_UNITS: Record<string, number> = { "": 1, b: 1 };
+"kmgtpe".split("").forEach((letter, i) => {
+  BYTE_UNITS[letter] = BYTE_UNITS[`${letter}b`] = 1000 ** (i + 1);
+  BYTE_UNITS[`${letter}i`] = BYTE_UNITS[`${letter}ib`] = 1024 ** (i + 1);
+});
+
+/** "10GiB", "1.5 G", "512" or a number of bytes. */
+function looseBytes(value: LooseValue): Json {
+  const text = value.kind === "number" ? value.value.toString() : value.kind === "string" ? value.text : "";
+  const match = /^\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*$/.exec(text);
+  const unit = match && BYTE_UNITS[match[2]!.toLowerCase()];
+  if (!match || !unit) throw new WrongType();
+  return Math.floor(Number(match[1]) * unit);
 }
 
 function listItems(value: LooseValue): readonly LooseValue[] {

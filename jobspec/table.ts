@@ -7,7 +7,8 @@ import type { Json } from "./json.ts";
 
 /**
  * What an attribute holds. Integers are checked against their width. `duration` is nanoseconds in the result and Go
- * duration text or a number of nanoseconds in the source; `durationMs` is milliseconds in the result.
+ * duration text or a number of nanoseconds in the source; `durationMs` is milliseconds in the result. `bytes` is a size
+ * such as "10GiB" (files of the HCL1 family only).
  */
 export type ValueKind =
   | "string"
@@ -21,6 +22,7 @@ export type ValueKind =
   | "number"
   | "duration"
   | "durationMs"
+  | "bytes"
   | "strings"
   | "uint16s"
   | "stringMap"
@@ -107,6 +109,7 @@ const PLAIN_ABSENT: Record<ValueKind, Json> = {
   number: 0,
   duration: 0,
   durationMs: 0,
+  bytes: 0,
   strings: null,
   uint16s: null,
   stringMap: null,
