@@ -61,9 +61,9 @@ export class BlockedEvals {
     for (const nodeClass of classes) this.#roomAt.set(nodeClass, index);
     const woken: Evaluation[] = [];
     for (const [key, evaluation] of this.#byJob) {
-      if (!evaluation.EscapedComputedClass && ![...classes].some((name) => mayUse(evaluation, name))) {
-        continue;
-      }
+      const suits = changed || evaluation.EscapedComputedClass ||
+        [...classes].some((name) => mayUse(evaluation, name));
+      if (!suits) continue;
       this.#byJob.delete(key);
       woken.push(evaluation);
     }

@@ -85,11 +85,11 @@ export class Periodic {
   async #launch(tracked: Tracked): Promise<void> {
     const { clock, logger, state } = this.context;
     const { job, dueMs } = tracked;
-    let existed = false;
+    let coveredMs = dueMs;
     try {
       if (job.Periodic!.ProhibitOverlap && this.#isRunning(job)) {
         logger.info("periodic launch was left out, the job prohibits overlap", { job: job.ID });
-      } else existed = await this.#register(job, dueMs);
+      } else coveredMs = await this.#register(job, dueMs);
     } catch (error) {
       if (error instanceof NotLeaderError) return;
       logger.warn(`Cannot launch periodic job ${job.ID}, trying again: ${errorText(error)}`);
@@ -98,17 +98,15 @@ export class Periodic {
     }
     if (!this.#running || this.#tracked.get(keyOf(job)) !== tracked) return;
     const current = state.job(job.Namespace, job.ID);
-    // A launch that had been made already does not use up the one that makes up for the rest.
-    if (current && isTracked(current)) this.#plan(current, existed ? dueMs : Math.max(dueMs, clock.nowMs()));
+    if (current && isTracked(current)) this.#plan(current, coveredMs);
   }
 
-  /** Returns whether the launch had been made already. */
-  async #register(job: Job, launchMs: number): Promise<boolean> {
+  /** Makes one launch; returns until when launches are made up for by it: a late one stands for all that were missed. */
+  async #register(job: Job, launchMs: number): Promise<number> {
     const { random, state } = this.context;
     const nowNs = this.context.nowNs();
     const child = { ...periodicChild(job, launchMs), SubmitTime: nowNs };
-    let existed = state.job(child.Namespace, child.ID) !== undefined;
-    if (!existed) {
+    if (!state.job(child.Namespace, child.ID)) {
       await this.context.propose({
         kind: "job.register",
         time: nowNs,
@@ -117,18 +115,20 @@ export class Periodic {
         evals: [jobEvaluation(child, "periodic-job", { random, nowNs })],
         enforceIndex: 0,
       }).catch((error) => {
+        // Refused because it exists: another leader was faster, which is as good.
         if (!(error instanceof ApiError) || !state.job(child.Namespace, child.ID)) throw error;
-        existed = true;
       });
     }
+    const launched = state.job(child.Namespace, child.ID) ?? child;
+    const coveredMs = Math.max(launchMs, Math.floor(launched.SubmitTime / 1e6));
     await this.context.propose({
       kind: "job.periodicLaunch",
       time: nowNs,
       namespace: job.Namespace,
       id: job.ID,
-      launchMs,
+      launchMs: coveredMs,
     });
-    return existed;
+    return coveredMs;
   }
 
   #isRunning(job: Job): boolean {

@@ -34,6 +34,11 @@ export class ManualClock implements Clock {
     };
   }
 
+  /** Time passes without anybody running: the process was stopped. */
+  jump(ms: number): void {
+    this.#nowMs += ms;
+  }
+
   /** Runs what is due up to `ms` later, in order, letting promises settle in between. */
   async advance(ms: number): Promise<void> {
     const untilMs = this.#nowMs + ms;
