@@ -51,7 +51,8 @@ export async function makeTaskDirs(dirs: TaskDirs, user: string): Promise<void> 
   await mkdir(dirs.task, { recursive: true });
   await Promise.all([
     chmod(dirs.task, 0o777),
-    makeOpen(dirs.local, dirs.tmp),
+    makeOpen(dirs.local),
+    mkdir(dirs.tmp, { recursive: true }).then(() => chmod(dirs.tmp, 0o1777)),
     mkdir(dirs.secrets, { recursive: true, mode: 0o700 }),
   ]);
   if (user !== "" && process.getuid?.() === 0) {

@@ -19,7 +19,13 @@ import {
   taskDirs,
 } from "./alloc_dir.ts";
 import type { ClientConfig } from "./config.ts";
-import { healthRules, HealthTracker } from "./health.ts";
+import {
+  type HealthRules,
+  healthRules,
+  HealthTracker,
+  type UnhealthyReason,
+  unhealthyText,
+} from "./health.ts";
 import { decideGroup, groupIsUp, groupStatus, type Member } from "./lifecycle.ts";
 import type { DeviceAllocation, LocalState, StoredAllocation } from "./local_state.ts";
 import type { AllocServices, ServiceSink } from "./services.ts";
@@ -54,6 +60,7 @@ export class AllocationRunner {
   services: AllocServices | undefined;
   #health: StoredAllocation["health"];
   #tracker: HealthTracker | undefined;
+  #healthRules: HealthRules | undefined;
   #stopping = false;
   #ready = false;
   #deciding = false;
@@ -331,7 +338,7 @@ export class AllocationRunner {
       job: this.alloc.Job,
       driver: runner.driver,
     });
-    if (refused.length > 0) throw new PrepareError(events.hookFailed(refused.join("; ")), false);
+    if (refused.length > 0) throw new PrepareError(events.hookFailed(refused.join("; ")), "unrecoverable");
     if (!runner.driver) return;
     const dirs = taskDirs(this.dirs.root, runner.name);
     await makeTaskDirs(dirs, runner.task.User);
@@ -382,6 +389,7 @@ export class AllocationRunner {
     if (!this.#tracker) {
       const rules = healthRules(this.alloc.Job, this.group, this.alloc.DeploymentID);
       if (!rules || !this.#ready) return;
+      this.#healthRules = rules;
       this.#tracker = new HealthTracker({
         rules,
         clock: this.host.clock,
@@ -396,11 +404,21 @@ export class AllocationRunner {
     });
   }
 
-  #decideHealth(healthy: boolean, reason: string): void {
+  #decideHealth(healthy: boolean, reason: UnhealthyReason): void {
     this.#health = { Healthy: healthy, Timestamp: new Date(this.host.clock.nowMs()).toISOString() };
     this.host.state.putAllocation(this.alloc, this.#health);
-    if (!healthy) { for (const runner of this.tasks.values()) runner.note(events.allocUnhealthy(reason)); }
+    if (!healthy) this.#noteUnhealthy(reason);
     this.host.changed(this);
+  }
+
+  #noteUnhealthy(reason: UnhealthyReason): void {
+    for (const { name, task, machine } of this.#members()) {
+      if (task.Lifecycle?.Hook === "poststop") continue;
+      // After a failure only the task that failed says so.
+      if (reason === "failed" && !machine.api.Failed) continue;
+      const isRunning = machine.phase === "running";
+      this.tasks.get(name)!.note(events.allocUnhealthy(unhealthyText(reason, isRunning, this.#healthRules!)));
+    }
   }
 
   #hasServices(): boolean {

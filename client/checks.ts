@@ -7,6 +7,7 @@ import type { Clock, Random } from "../core/env.ts";
 import { errorText } from "../core/errors.ts";
 import type { ServiceCheck } from "../core/types.ts";
 import type { ExecSession } from "../drivers/driver.ts";
+import { hostPort } from "./env.ts";
 
 /** As `/v1/client/allocation/:id/checks` has it (api 346). */
 export interface CheckResult {
@@ -26,6 +27,8 @@ export interface CheckOptions {
   id: string;
   check: ServiceCheck;
   service: string;
+  /** "" for a service of the group. */
+  task: string;
   /** The allocation's name. */
   group: string;
   target: { ip: string; port: number };
@@ -44,6 +47,15 @@ interface Answer {
 }
 
 const OUTPUT_MAX_CHARS = 3 * 1024;
+
+const DIAL_ERRORS: Record<string, string> = {
+  ECONNREFUSED: "connect: connection refused",
+  EHOSTUNREACH: "connect: no route to host",
+  ENETUNREACH: "connect: network is unreachable",
+  ETIMEDOUT: "i/o timeout",
+};
+
+const titleCase = (method: string): string => method[0]! + method.slice(1).toLowerCase();
 
 export class CheckRunner {
   result: CheckResult;
@@ -64,6 +76,7 @@ export class CheckRunner {
       Output: "nomad: waiting to run",
       Timestamp: Math.floor(clock.nowMs() / 1000),
       Group: options.group,
+      ...(options.task === "" ? {} : { Task: options.task }),
       Service: options.service,
       Check: check.Name,
     };
@@ -79,7 +92,7 @@ export class CheckRunner {
   async #ask(): Promise<void> {
     const answer = await this.#question().catch((error): Answer => ({
       passes: false,
-      output: `nomad: ${errorText(error)}`,
+      output: this.#failure(error),
     }));
     if (this.#abort.signal.aborted) return;
     this.#record(answer);
@@ -139,6 +152,17 @@ export class CheckRunner {
           ),
         );
     }
+  }
+
+  /** In the reference's words: they are what `alloc checks` shows. */
+  #failure(error: NodeJS.ErrnoException): string {
+    const { check, target, text } = this.options;
+    const address = hostPort(target.ip, target.port);
+    const reason = DIAL_ERRORS[error.code ?? ""];
+    const dial = reason ? `dial tcp ${address}: ${reason}` : errorText(error);
+    if (check.Type !== "http") return dial;
+    const url = `${check.Protocol === "https" ? "https" : "http"}://${address}${text(check.Path) || "/"}`;
+    return `nomad: ${titleCase(check.Method || "GET")} ${JSON.stringify(url)}: ${dial}`;
   }
 
   #http(): Promise<Answer> {

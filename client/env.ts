@@ -64,6 +64,7 @@ function nomadVariables(input: EnvInput): Record<string, string> {
     NOMAD_DC: node.Datacenter,
     NOMAD_REGION: input.region,
     NOMAD_NAMESPACE: alloc.Namespace,
+    NOMAD_PARENT_CGROUP: node.CgroupParent,
     NOMAD_CPU_LIMIT: String(resources?.Cpu.CpuShares ?? task.Resources.CPU),
     NOMAD_MEMORY_LIMIT: String(resources?.Memory.MemoryMB ?? task.Resources.MemoryMB),
   };

@@ -35,6 +35,17 @@ export type Observation = {
   restarts: number;
 };
 
+/** Why an allocation is not healthy: a task failed, or the deadline came first. */
+export type UnhealthyReason = "failed" | "deadline";
+
+/** What a task's history says of it, as the reference does. */
+export function unhealthyText(reason: UnhealthyReason, isRunning: boolean, rules: HealthRules): string {
+  if (reason === "failed") return "Unhealthy because of failed task";
+  const deadline = `by healthy_deadline of ${formatDuration(rules.deadlineMs * 1e6)}`;
+  if (!isRunning) return `Task not running ${deadline}`;
+  return `Task not running for min_healthy_time of ${formatDuration(rules.minHealthyMs * 1e6)} ${deadline}`;
+}
+
 export class HealthTracker {
   #stretch: (() => void) | undefined;
   #deadline: (() => void) | undefined;
@@ -45,19 +56,19 @@ export class HealthTracker {
     private readonly options: {
       rules: HealthRules;
       clock: Clock;
-      /** Called once. `reason` goes into the history of the tasks when it is not healthy. */
-      decide(healthy: boolean, reason: string): void;
+      /** Called once. */
+      decide(healthy: boolean, reason: UnhealthyReason): void;
     },
   ) {
     if (options.rules.mode === "manual") return;
-    this.#deadline = options.clock.after(options.rules.deadlineMs, () => this.#finish(false, this.#why()));
+    this.#deadline = options.clock.after(options.rules.deadlineMs, () => this.#finish(false, "deadline"));
   }
 
   observe(now: Observation): void {
     if (this.#done || this.options.rules.mode === "manual") return;
     const before = this.#last;
     this.#last = now;
-    if (now.failed) return this.#finish(false, "Unhealthy because of failed task");
+    if (now.failed) return this.#finish(false, "failed");
     const good = this.#isGood(now);
     if (!good || now.restarts !== before.restarts) {
       this.#stretch?.();
@@ -66,7 +77,7 @@ export class HealthTracker {
     if (good && !this.#stretch) {
       this.#stretch = this.options.clock.after(
         this.options.rules.minHealthyMs,
-        () => this.#finish(true, ""),
+        () => this.#finish(true, "deadline"),
       );
     }
   }
@@ -82,16 +93,7 @@ export class HealthTracker {
     return now.up && (this.options.rules.mode === "task_states" || now.checksPass);
   }
 
-  #why(): string {
-    if (!this.#last.up) return "Task not running by deadline";
-    if (!this.#isGood(this.#last)) return "Services not healthy by deadline";
-    return `Task not running for min_healthy_time of ${
-      formatDuration(this.options.rules.minHealthyMs * 1e6)
-    } ` +
-      "by deadline";
-  }
-
-  #finish(healthy: boolean, reason: string): void {
+  #finish(healthy: boolean, reason: UnhealthyReason): void {
     if (this.#done) return;
     this.stop();
     this.options.decide(healthy, reason);

@@ -138,6 +138,7 @@ export class AllocServices {
         id,
         check,
         service: registration.ServiceName,
+        task: taskName,
         group: this.runner.alloc.Name,
         target,
         text: text!,

@@ -56,13 +56,16 @@ export interface TaskMachine {
   resumeAtMs: number;
 }
 
+/** Again under the policy; for good, with Nomad's line that says so; for good, and the draft says it all. */
+export type FailureOutcome = "retry" | "unrecoverable" | "fatal";
+
 export type TaskInput =
   /** Its turn in the group has come. */
   | { t: "open" }
   | { t: "prepared" }
-  | { t: "prepareFailed"; draft: Draft; recoverable: boolean }
+  | { t: "prepareFailed"; draft: Draft; outcome: FailureOutcome }
   | { t: "started" }
-  | { t: "startFailed"; message: string; recoverable: boolean }
+  | { t: "startFailed"; draft: Draft; recoverable: boolean }
   | { t: "exited"; result: ExitResult }
   | { t: "timer" }
   | { t: "kill"; draft: Draft | null; failed: boolean; noShutdownDelay: boolean }
@@ -136,12 +139,7 @@ export function step(state: TaskMachine, input: TaskInput, context: StepContext)
       if (state.phase !== "preparing") return same(state);
       return to({ ...state, prepared: true }, "starting", [{ e: "start" }]);
     case "prepareFailed":
-      if (state.phase !== "preparing") return same(state);
-      return ended(
-        log(state, input.draft, context),
-        { success: false, recoverable: input.recoverable },
-        context,
-      );
+      return onPrepareFailed(state, input, context);
     case "started":
       return onStarted(state, context);
     case "startFailed":
@@ -149,7 +147,7 @@ export function step(state: TaskMachine, input: TaskInput, context: StepContext)
     case "exited":
       return onExited(state, input.result, context);
     case "timer":
-      return onTimer(state, context);
+      return onTimer(state);
     case "kill":
       return onKill(state, input, context);
     case "restart":
@@ -190,18 +188,28 @@ function onStarted(state: TaskMachine, context: StepContext): TaskStep {
   };
   // Killed or restarted while the driver was still starting it.
   if (next.intent === null) return same(next);
-  const stopping = next.intent.kind === "kill" ? logKilling(next, context) : next;
-  return to(stopping, "stopping", [stopEffect(next)]);
+  return to(next, "stopping", [stopEffect(next)]);
+}
+
+function onPrepareFailed(
+  state: TaskMachine,
+  input: { draft: Draft; outcome: FailureOutcome },
+  context: StepContext,
+): TaskStep {
+  if (state.phase !== "preparing") return same(state);
+  const logged = log(state, input.draft, context);
+  if (input.outcome === "fatal") return die(logged, true, null, context);
+  return ended(logged, { success: false, recoverable: input.outcome === "retry" }, context);
 }
 
 function onStartFailed(
   state: TaskMachine,
-  input: { message: string; recoverable: boolean },
+  input: { draft: Draft; recoverable: boolean },
   context: StepContext,
 ): TaskStep {
   if (state.phase !== "starting") return same(state);
-  const logged = log(state, events.driverFailure(input.message), context);
-  if (logged.intent?.kind === "kill") return die(logged, logged.intent.failed, events.killed(), context);
+  const logged = log(state, input.draft, context);
+  if (logged.intent?.kind === "kill") return die(logged, logged.intent.failed, null, context);
   return ended({ ...logged, intent: null }, { success: false, recoverable: input.recoverable }, context);
 }
 
@@ -217,21 +225,20 @@ function onExited(state: TaskMachine, result: ExitResult, context: StepContext):
   const next = { ...logged, intent: null };
   if (intent?.kind === "kill") return prepend(cleanup, die(next, intent.failed, events.killed(), context));
   if (intent?.kind === "restart") {
+    if (intent.countsAsFailure) {
+      return prepend(cleanup, ended(next, { success: false, recoverable: true }, context));
+    }
+    // The reference writes a user's restart after the exit, a check's before it.
     const signaled = log(next, events.restartSignaled(intent.reason), context);
-    return prepend(
-      cleanup,
-      intent.countsAsFailure
-        ? ended(signaled, { success: false, recoverable: true }, context)
-        : backoff(signaled, { delayNs: 0, reason: "" }, context),
-    );
+    return prepend(cleanup, backoff(signaled, { delayNs: 0, reason: "" }, context));
   }
   const success = result.exitCode === 0 && result.signal === 0 && result.error === undefined;
   return prepend(cleanup, ended(next, { success, recoverable: true }, context));
 }
 
-function onTimer(state: TaskMachine, context: StepContext): TaskStep {
+function onTimer(state: TaskMachine): TaskStep {
   if (state.phase === "backoff") return resume(state);
-  if (state.phase === "delaying") return to(logKilling(state, context), "stopping", [stopEffect(state)]);
+  if (state.phase === "delaying") return to(state, "stopping", [stopEffect(state)]);
   return same(state);
 }
 
@@ -246,27 +253,28 @@ function onKill(
     case "dead":
       return same(state);
     case "waiting":
-      return die(note(state), input.failed, events.killed(), context);
-    case "preparing":
-      return prepend([{ e: "abortPrepare" }], die(note(state), input.failed, events.killed(), context));
-    case "backoff":
-      return prepend([{ e: "cancelTimer" }], die(note(state), input.failed, events.killed(), context));
+      return die(logKilling(note(state), context), input.failed, null, context);
+    case "preparing": {
+      const dead = die(logKilling(note(state), context), input.failed, null, context);
+      return prepend([{ e: "abortPrepare" }], dead);
+    }
+    case "backoff": {
+      const dead = die(logKilling(note(state), context), input.failed, null, context);
+      return prepend([{ e: "cancelTimer" }], dead);
+    }
     case "starting":
-      return same({ ...note(state), intent });
+      return same({ ...logKilling(note(state), context), intent });
     case "running": {
-      const noted = { ...note(state), intent };
+      const noted = { ...logKilling(note(state), context), intent };
       if (state.rules.shutdownDelayNs > 0 && !input.noShutdownDelay) {
         const waiting = log(noted, events.waitingForShutdownDelay(state.rules.shutdownDelayNs), context);
         return to(waiting, "delaying", [{ e: "timer", delayNs: state.rules.shutdownDelayNs }]);
       }
-      return to(logKilling(noted, context), "stopping", [stopEffect(state)]);
+      return to(noted, "stopping", [stopEffect(state)]);
     }
     case "delaying":
       if (!input.noShutdownDelay) return same(state);
-      return to(logKilling({ ...state, intent }, context), "stopping", [
-        { e: "cancelTimer" },
-        stopEffect(state),
-      ]);
+      return to({ ...state, intent }, "stopping", [{ e: "cancelTimer" }, stopEffect(state)]);
     case "stopping":
       if (state.intent?.kind === "kill") return same(state);
       return same({ ...logKilling(note(state), context), intent });
@@ -281,8 +289,9 @@ function onRestart(
   context: StepContext,
 ): TaskStep {
   const intent: Intent = { kind: "restart", reason: input.reason, countsAsFailure: input.countsAsFailure };
-  if (state.phase === "running") return to({ ...state, intent }, "stopping", [stopEffect(state)]);
-  if (state.phase === "starting" && state.intent === null) return same({ ...state, intent });
+  const noted = input.countsAsFailure ? log(state, events.restartSignaled(input.reason), context) : state;
+  if (state.phase === "running") return to({ ...noted, intent }, "stopping", [stopEffect(state)]);
+  if (state.phase === "starting" && state.intent === null) return same({ ...noted, intent });
   if (state.phase === "backoff") {
     const signaled = log(state, events.restartSignaled(input.reason), context);
     return prepend([{ e: "cancelTimer" }], resume(signaled));
@@ -295,9 +304,8 @@ function onRecovered(state: TaskMachine, context: StepContext): TaskStep {
     case "starting":
       return onStarted(state, context);
     case "delaying":
-      return to(logKilling(state, context), "stopping", [stopEffect(state)]);
     case "stopping":
-      return { state, effects: [stopEffect(state)] };
+      return to(state, "stopping", [stopEffect(state)]);
     case "preparing":
       return { state, effects: [{ e: "prepare" }] };
     case "backoff":

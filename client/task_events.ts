@@ -114,6 +114,14 @@ export function killing(timeoutNs: number, reason = ""): Draft {
   };
 }
 
+/** The reference ends a task whose template cannot be rendered with this one line. */
+export const templateFailed = (error: string): Draft => ({
+  Type: "Killing",
+  DisplayMessage: `Template failed: ${error}`,
+  Details: { fails_task: "true" },
+  FailsTask: true,
+});
+
 export function killed(error = ""): Draft {
   return error === ""
     ? { Type: "Killed", DisplayMessage: "Task successfully killed" }
@@ -139,7 +147,6 @@ export function validationFailure(error: string): Draft {
     DisplayMessage: error,
     Details: { validation_error: error },
     ValidationError: error,
-    FailsTask: true,
   };
 }
 

@@ -35,14 +35,14 @@ export async function prepareFiles(input: FilesInput): Promise<Record<string, st
         const text = `failed to download artifact ${JSON.stringify(artifact.GetterSource)}: ${
           errorText(error)
         }`;
-        throw new PrepareError(events.artifactFailed(text), true, { cause: error });
+        throw new PrepareError(events.artifactFailed(text), "retry", { cause: error });
       });
     }
   }
   if (!task.Templates?.length) return {};
   const { renderTemplates } = await import("./template_files.ts");
   return await renderTemplates(input).catch((error) => {
-    throw new PrepareError(events.hookFailed(`template: ${errorText(error)}`), false, { cause: error });
+    throw new PrepareError(events.templateFailed(errorText(error)), "fatal", { cause: error });
   });
 }
 
@@ -52,7 +52,7 @@ async function writePayload(input: FilesInput, file: string): Promise<void> {
     await mkdir(dirname(path), { recursive: true });
     await writeFile(path, Buffer.from(input.job.Payload ?? "", "base64"));
   } catch (error) {
-    throw new PrepareError(events.setupFailure(`dispatch_payload: ${errorText(error)}`), false, {
+    throw new PrepareError(events.setupFailure(`dispatch_payload: ${errorText(error)}`), "unrecoverable", {
       cause: error,
     });
   }

@@ -7,14 +7,14 @@ import type { Logger } from "../core/logger.ts";
 import type { Task } from "../core/types.ts";
 import type { Driver, ExitResult, TaskHandle, TaskSpec, TaskUsage } from "../drivers/driver.ts";
 import type { StoredTask } from "./local_state.ts";
-import { step, type TaskEffect, type TaskInput, type TaskMachine } from "./task.ts";
+import { type FailureOutcome, step, type TaskEffect, type TaskInput, type TaskMachine } from "./task.ts";
 import * as events from "./task_events.ts";
 import type { Draft } from "./task_events.ts";
 
 /** Thrown by `prepare`: `draft` is the line of the history that says what failed. */
 export class PrepareError extends Error {
   override readonly name = "PrepareError";
-  constructor(readonly draft: Draft, readonly recoverable: boolean, options?: ErrorOptions) {
+  constructor(readonly draft: Draft, readonly outcome: FailureOutcome, options?: ErrorOptions) {
     super(draft.DisplayMessage, options);
   }
 }
@@ -157,8 +157,8 @@ export class TaskRunner {
     } catch (error) {
       if (controller.signal.aborted) return;
       const failure = error instanceof PrepareError
-        ? { draft: error.draft, recoverable: error.recoverable }
-        : { draft: events.setupFailure(errorText(error)), recoverable: true };
+        ? { draft: error.draft, outcome: error.outcome }
+        : { draft: events.setupFailure(errorText(error)), outcome: "retry" as const };
       this.input({ t: "prepareFailed", ...failure });
     }
   }
@@ -178,7 +178,7 @@ export class TaskRunner {
       const spec = this.options.spec(this, id);
       const invalid = driver.validate(spec.config);
       if (invalid.length > 0) {
-        throw new DriverError("start", `failed to parse config: ${invalid.join("; ")}`, false);
+        throw new PrepareError(events.validationFailure(configErrors(invalid)), "unrecoverable");
       }
       // Stored before the start: whoever finds a running task without a handle can look for this id.
       this.handle = {
@@ -259,13 +259,17 @@ export class TaskRunner {
   }
 }
 
-function startFailure(error: unknown): { message: string; recoverable: boolean } {
+/** As the reference lists them; people search for its first line. */
+function configErrors(errors: string[]): string {
+  const lines = ["failed to parse config: ", ...errors];
+  return `${lines.length} errors occurred:\n${lines.map((line) => `\t* ${line}\n`).join("")}\n`;
+}
+
+function startFailure(error: unknown): { draft: Draft; recoverable: boolean } {
+  if (error instanceof PrepareError) return { draft: error.draft, recoverable: error.outcome === "retry" };
   if (error instanceof DriverError) {
     const hint = error.hint === "" ? "" : `: ${error.hint}`;
-    return { message: error.message + hint, recoverable: error.recoverable };
+    return { draft: events.driverFailure(error.message + hint), recoverable: error.recoverable };
   }
-  return {
-    message: errorText(error),
-    recoverable: error instanceof PrepareError ? error.recoverable : false,
-  };
+  return { draft: events.driverFailure(errorText(error)), recoverable: false };
 }

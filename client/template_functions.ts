@@ -180,8 +180,8 @@ const codecs: Record<string, TemplateFunction> = {
     return Number(value);
   }),
   parseJSON: onText((value) => value === "" ? {} : JSON.parse(value)),
-  toJSON: (args) => JSON.stringify(args[0] ?? null),
-  toJSONPretty: (args) => JSON.stringify(args[0] ?? null, null, 2),
+  toJSON: (args) => goJson(args[0], 0),
+  toJSONPretty: (args) => goJson(args[0], 2),
 };
 
 const arithmetics: Record<string, TemplateFunction> = {
@@ -251,6 +251,19 @@ function trimSet(value: string, set: string): string {
   while (start < end && set.includes(value[start]!)) start++;
   while (end > start && set.includes(value[end - 1]!)) end--;
   return value.slice(start, end);
+}
+
+/** JSON as Go writes it: keys in order, and nothing that a browser could take for markup. */
+function goJson(value: unknown, indent: number): string {
+  const ordered = (item: unknown): unknown => {
+    if (Array.isArray(item)) return item.map(ordered);
+    if (item === null || typeof item !== "object") return item;
+    return Object.fromEntries(
+      Object.entries(item).sort(([a], [b]) => a < b ? -1 : 1).map(([key, inner]) => [key, ordered(inner)]),
+    );
+  };
+  return JSON.stringify(ordered(value ?? null), null, indent)
+    .replace(/[<>&\u2028\u2029]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
 /** Go's verbs as far as templates use them: %s %v %q %d %f %t %x and %%, with flags, width and precision. */

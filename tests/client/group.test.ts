@@ -163,7 +163,7 @@ test("start failures follow the restart policy, and say what to do", () =>
     const bad = placeTasks(server, [{ Name: "bad", Config: { bad: 1 } }]);
     const failed = await server.status(bad.id, "failed");
     assert.deepEqual(failed.TaskStates!.bad!.Events.slice(2).map((e) => e.DisplayMessage), [
-      'failed to parse config: unknown key "bad"',
+      '2 errors occurred:\n\t* failed to parse config: \n\t* unknown key "bad"\n\n',
       "Error was unrecoverable",
     ]);
     const none = placeTasks(server, [{ Name: "x", Driver: "nope" }]);
@@ -247,7 +247,11 @@ test("an allocation that is not up by healthy_deadline is unhealthy", () =>
     await server.until(() => server.updates.get(id)?.DeploymentStatus?.Healthy === false, "unhealthy");
     assert.equal(
       server.updates.get(id)!.TaskStates!.web!.Events.at(-1)!.DisplayMessage,
-      "Task not running by deadline",
+      "Task not running by healthy_deadline of 100ms",
+    );
+    assert.equal(
+      server.updates.get(id)!.TaskStates!.init!.Events.at(-1)!.DisplayMessage,
+      "Task not running for min_healthy_time of 50ms by healthy_deadline of 100ms",
     );
   }));
 

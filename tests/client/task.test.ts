@@ -8,6 +8,7 @@ import {
   type TaskMachine,
   type TaskRules,
 } from "../../client/task.ts";
+import * as events from "../../client/task_events.ts";
 import type { ExitResult } from "../../drivers/driver.ts";
 
 const RULES: TaskRules = {
@@ -165,6 +166,7 @@ test("step waits for shutdown_delay before it kills, unless told not to", () => 
     play.last,
     "Waiting for shutdown delay: Waiting for shutdown_delay of 3s before killing the task.",
   );
+  assert.equal(play.lines.at(-2), "Killing: Sent interrupt. Waiting 5s before force killing");
   play.do({ t: "timer" });
   assert.deepEqual(play.effects, [{ e: "stop", timeoutNs: 5e9 }]);
   const atOnce = new Play({ shutdownDelayNs: 3e9 }).running().do(kill({ noShutdownDelay: true }));
@@ -174,7 +176,7 @@ test("step waits for shutdown_delay before it kills, unless told not to", () => 
 });
 
 test("step kills a task wherever it is", () => {
-  assert.equal(new Play().do(kill()).last, "Killed: Task successfully killed");
+  assert.equal(new Play().do(kill()).last, "Killing: Sent interrupt. Waiting 5s before force killing");
   assert.deepEqual(new Play().do({ t: "open" }, kill()).effects, [{ e: "abortPrepare" }]);
   assert.deepEqual(new Play().running().exit({ exitCode: 1 }).do(kill()).effects, [{ e: "cancelTimer" }]);
   const starting = new Play().do({ t: "open" }, { t: "prepared" }, kill());
@@ -182,7 +184,7 @@ test("step kills a task wherever it is", () => {
   assert.deepEqual(starting.do({ t: "started" }).effects, [{ e: "stop", timeoutNs: 5e9 }]);
   const failing = new Play().do({ t: "open" }, { t: "prepared" }, kill(), {
     t: "startFailed",
-    message: "no",
+    draft: events.driverFailure("no"),
     recoverable: true,
   });
   assert.equal(failing.state.phase, "dead");
@@ -207,6 +209,11 @@ test("step counts a restart by check_restart as a failure", () => {
   const play = new Play({ policy: { ...RULES.policy, Attempts: 0 } }).running()
     .do({ t: "restart", reason: "unhealthy", countsAsFailure: true }).exit({ exitCode: 130, signal: 2 });
   assert.equal(play.state.api.Failed, true);
+  assert.deepEqual(play.lines.slice(-3), [
+    "Restart Signaled: unhealthy",
+    "Terminated: Exit Code: 130, Signal: 2",
+    "Not Restarting: Policy allows no restarts",
+  ]);
 });
 
 test("step makes a kill out of a restart when both are wanted", () => {
@@ -217,7 +224,8 @@ test("step makes a kill out of a restart when both are wanted", () => {
 });
 
 test("step tries a recoverable start again and gives up on others", () => {
-  const failed = (recoverable: boolean): TaskInput => ({ t: "startFailed", message: "boom", recoverable });
+  const draft = events.driverFailure("boom");
+  const failed = (recoverable: boolean): TaskInput => ({ t: "startFailed", draft, recoverable });
   const again = new Play().do({ t: "open" }, { t: "prepared" }, failed(true));
   assert.deepEqual(again.lines.slice(-2), ["Driver Failure: boom", "Restarting: Task restarting in 15s"]);
   assert.deepEqual(again.do({ t: "timer" }).effects, [{ e: "start" }]);
@@ -229,11 +237,18 @@ test("step tries a recoverable start again and gives up on others", () => {
 test("step prepares again when preparing failed", () => {
   const play = new Play().do({ t: "open" }, {
     t: "prepareFailed",
-    draft: { Type: "Failed Artifact Download", DisplayMessage: "404" },
-    recoverable: true,
+    draft: events.artifactFailed("404"),
+    outcome: "retry",
   });
   assert.equal(play.state.phase, "backoff");
   assert.deepEqual(play.do({ t: "timer" }).effects, [{ e: "prepare" }]);
+  const fatal = new Play().do({ t: "open" }, {
+    t: "prepareFailed",
+    draft: events.templateFailed("no such function"),
+    outcome: "fatal",
+  });
+  assert.equal(fatal.last, "Killing: Template failed: no such function");
+  assert.deepEqual([fatal.state.phase, fatal.state.api.Failed], ["dead", true]);
 });
 
 test("step keeps the ten newest events", () => {

@@ -42,6 +42,9 @@ test("renderTemplate evaluates like Go's text/template", () => {
     ['{{ "a.b.c" | replaceAll "." "-" }} {{ "v1" | regexMatch "^v[0-9]$" }}', "a-b-c true"],
     ['{{ toJSON (split "," "a,b") }}', '["a","b"]'],
     ['{{ "x" | indent 4 }}', "    x"],
+    ['{{ toJSON (parseJSON `{"b":1,"a":"<"}`) }}', '{"a":"\\u003c","b":1}'],
+    ['{{ printf "%v" (parseJSON `{"a":[1,2.5]}`) }}', "map[a:[1 2.5]]"],
+    ['{{ "abC dEf" | toTitle }} {{ trim "aa" "aabaa" }}', "AbC DEf b"],
   ];
   for (const [text, expected] of cases) assert.equal(render(text), expected, text);
   assert.equal(render('<% env "NAME" %>{{ }}', { left: "<%", right: "%>" }), "web{{ }}");
