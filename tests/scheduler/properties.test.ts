@@ -265,6 +265,6 @@ test("schedule: counts, capacity, ports and constraints hold through any history
       checkPlacements(world);
       checkConverged(world);
     }),
-    { numRuns: Number(process.env["RUNS"] ?? 150) },
+    { numRuns: Number(process.env["RUNS"] ?? 50) },
   );
 });
