@@ -103,13 +103,13 @@ export function taskMemory(): Promise<Measured> {
     names,
     (flavour) =>
       withAgent({ flavour, durable: false, client: true }, async (api, pid) => {
-        const count = flavour === "nomad" ? 10 : 40;
-        await api.put("/v1/jobs", smallJob("warm", { count: 2 }));
+        const count = flavour === "nomad" ? 10 : 150;
+        await api.put("/v1/jobs", smallJob("warm", { count: 20, cpu: 1 }));
         await awaitAlloc(api, "warm", (status) => status === "running");
         await new Promise((resolve) => setTimeout(resolve, 3000));
         const before = memoryOf(pid).privateMb;
         const known = new Set(descendants(pid));
-        await api.put("/v1/jobs", smallJob("tasks", { count }));
+        await api.put("/v1/jobs", smallJob("tasks", { count, cpu: 1 }));
         await awaitAlloc(api, "tasks", (status) => status === "running");
         await new Promise((resolve) => setTimeout(resolve, 3000));
         const helpers = descendants(pid).filter((id) => !known.has(id) && commandName(id) !== "sleep");

@@ -6,6 +6,7 @@
 // against the death of the agent; a power cut may lose the last moments, but then the tasks are gone too).
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { readProc } from "../core/proc_fs.ts";
+import { workerUrl } from "../core/worker_url.ts";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { ConfigError, StorageError } from "../core/errors.ts";
@@ -84,7 +85,7 @@ class SqliteState implements LocalState {
   #failure: Error | undefined;
 
   constructor(private readonly path: string, private readonly logger: Logger) {
-    this.#worker = new Worker(new URL("./local_state_worker.ts", import.meta.url));
+    this.#worker = new Worker(workerUrl("local_state_worker", import.meta.url));
     this.#worker.on("message", (reply: StateReply) => this.#onReply(reply));
     this.#worker.on("error", (error) => this.#onDeath(error.message));
     this.#worker.on("exit", (code) => this.#onDeath(`exit ${code}`));

@@ -2,6 +2,7 @@
 // (storage_worker.ts, storage_db.ts). Never blocks, never loads libsql itself.
 import { Worker } from "node:worker_threads";
 import { AssertionError, StorageError } from "../core/errors.ts";
+import { workerUrl } from "../core/worker_url.ts";
 import type { SnapshotMeta } from "./raft_types.ts";
 import type { LogFloor, RaftStorage, SnapshotBase, SnapshotWriter, StorageWrite, Stored } from "./storage.ts";
 import type { Entry } from "./raft_types.ts";
@@ -46,11 +47,6 @@ export function libsqlStorage(options: LibsqlStorageOptions): RaftStorage {
   });
 }
 
-/** The worker beside this module: a source file, or the file that the build emits beside the bundle. */
-export function workerUrl(moduleUrl: string): URL {
-  return new URL(moduleUrl.endsWith(".mjs") ? "./storage_worker.mjs" : "./storage_worker.ts", moduleUrl);
-}
-
 interface Waiting {
   resolve(value: unknown): void;
   reject(error: Error): void;
@@ -70,7 +66,7 @@ class LibsqlStorage implements RaftStorage {
 
   open(): Promise<Stored> {
     this.#dead = null;
-    const worker = new Worker(workerUrl(import.meta.url), { workerData: this.#options });
+    const worker = new Worker(workerUrl("storage_worker", import.meta.url), { workerData: this.#options });
     this.#worker = worker;
     worker.on("message", (reply: StorageReply) => this.#onReply(reply));
     worker.on("error", (error) => this.#onDeath(worker, error.message));

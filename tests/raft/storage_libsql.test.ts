@@ -7,7 +7,8 @@ import { test } from "node:test";
 import Database from "libsql";
 import { StorageError } from "../../core/errors.ts";
 import type { RaftStorage } from "../../server/storage.ts";
-import { libsqlStorage, type LibsqlStorageOptions, workerUrl } from "../../server/storage_libsql.ts";
+import { workerUrl } from "../../core/worker_url.ts";
+import { libsqlStorage, type LibsqlStorageOptions } from "../../server/storage_libsql.ts";
 import { SLOW } from "./helpers.ts";
 import { baseAt, entries, entry, storageSuite } from "./storage_suite.ts";
 
@@ -242,6 +243,12 @@ test("a directory that does not exist is an io error, not a crash", SLOW, async 
 });
 
 test("workerUrl names the source beside a source and the bundle beside a bundle", () => {
-  assert.equal(workerUrl("file:///x/server/storage_libsql.ts").href, "file:///x/server/storage_worker.ts");
-  assert.equal(workerUrl("file:///x/dist/nomad.mjs").href, "file:///x/dist/storage_worker.mjs");
+  assert.equal(
+    workerUrl("storage_worker", "file:///x/server/storage_libsql.ts").href,
+    "file:///x/server/storage_worker.ts",
+  );
+  assert.equal(
+    workerUrl("storage_worker", "file:///x/dist/nomad.mjs").href,
+    "file:///x/dist/storage_worker.mjs",
+  );
 });
