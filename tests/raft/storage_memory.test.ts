@@ -1,3 +1,4 @@
+// The shared storage suite on memory.
 import { memoryStorage } from "../../server/storage.ts";
 import { storageSuite } from "./storage_suite.ts";
 
