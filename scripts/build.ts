@@ -36,10 +36,8 @@ await build({
   platform: "node",
   target: "es2024",
   minifySyntax: true,
-  minifyWhitespace: true,
   external: Object.keys(dependencies),
   loader: { ".html": "text" },
-  banner: { js: "" },
   logLevel: "warning",
 });
 chmodSync(join(dist, "nomad.mjs"), 0o755);

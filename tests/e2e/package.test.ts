@@ -63,7 +63,7 @@ if (!isDeno) {
       writeFileSync(
         join(app, "use.mjs"),
         `import { parseJob, Agent } from "nomad-edge";
-        console.log(parseJob('job "x" { group "g" { task "t" { driver = "d" } } }').ID, typeof Agent);`,
+        console.log(parseJob('job "x" {\\n group "g" {\\n task "t" {\\n driver = "d"\\n }\\n }\\n}').ID, typeof Agent);`,
       );
       assert.equal((await must(["bun", "use.mjs"], app)).trim(), "x function");
     } finally {
