@@ -474,6 +474,7 @@ test("evaluations: a complete one without failures cancels what is blocked; queu
     time: b.time,
     evals: [makeEval(2, "web", { Status: "complete", QueuedAllocations: { g: 0 } })],
   });
+  assert.equal(queued(), 0, "cancelling says nothing of what is queued");
   const blocked = b.state.eval(uuid(0x30001))!;
   assert.equal(blocked.Status, "canceled");
   assert.equal(blocked.StatusDescription, `evaluation "${uuid(0x30002)}" successful`);
