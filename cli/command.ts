@@ -83,8 +83,8 @@ export class Context<F = unknown> {
     this.#hintsWanted = choice === false ? Promise.resolve(false) : this.api.wantsHints(choice === true);
   }
 
-  /** Names a page of the web UI on stderr, or opens it. `path` is absolute, `trailer` ends the message. */
-  async hint(text: string, path: string, options: { open?: boolean; trailer?: string } = {}): Promise<void> {
+  /** Names a page of the web UI on stderr, or opens it. `path` is absolute; `spaced`: other output follows. */
+  async hint(text: string, path: string, options: { open?: boolean; spaced?: boolean } = {}): Promise<void> {
     const url = this.api.uiUrl(path);
     if (options.open) {
       this.ui.output(`Opening URL ${JSON.stringify(url)}`);
@@ -96,13 +96,10 @@ export class Context<F = unknown> {
     const { c } = this.ui;
     this.ui.warn(
       this.ui.hasColours
-        ? `${c.bold}${c.magenta}\n==> ${text}:${c.reset} ${c.blue}${url}${c.reset}${options.trailer ?? ""}`
-        : `\n\n==> ${text}: ${url}${options.trailer ?? ""}`,
+        ? `${c.bold}${c.magenta}\n==> ${text}:${c.reset} ${c.blue}${url}${c.reset}`
+        : `\n\n==> ${text}: ${url}`,
     );
-  }
-
-  usageError(message: string): UsageError {
-    return new UsageError(message);
+    if (options.spaced) this.ui.warn("");
   }
 }
 

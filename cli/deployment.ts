@@ -98,10 +98,10 @@ export async function showDeploymentStatus(
     return await outputData(context, flags, answer, GO_TYPE);
   }
   const page = `/ui/jobs/${encodeURIComponent(deployment.JobID)}/deployments`;
-  const hint = (trailer = "") =>
-    context.hint("View all deployments for this job in the Web UI", page, { open: flags.ui, trailer });
+  const hint = (spaced = false) =>
+    context.hint("View all deployments for this job in the Web UI", page, { open: flags.ui, spaced });
   if (flags.monitor) {
-    await hint("\n");
+    await hint(true);
     ui.output(
       `${formatTimeMs(context.now())}: Monitoring deployment ${quote(shortId(deployment.ID, flags.verbose))}`,
     );

@@ -79,7 +79,7 @@ run the command with a job prefix, 'read-job' to follow the evaluation.`,
     ui.output(formatKeyValues(pairs));
     if (!data.EvalID || (flags.detach && !flags.wait)) return 0;
     const page = `/ui/jobs/${encodeURIComponent(data.DispatchedJobID)}@${match.namespace}`;
-    await context.hint("View this job in the Web UI", page, { open: flags.ui, trailer: "\n" });
+    await context.hint("View this job in the Web UI", page, { open: flags.ui, spaced: true });
     ui.output("");
     const code = await monitorEval(context, data.EvalID, flags.verbose);
     return flags.wait && code === 0 ? await waitForEnd(context, data.DispatchedJobID, match.namespace) : code;

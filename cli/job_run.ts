@@ -129,8 +129,8 @@ async function follow(
 ): Promise<number> {
   const namespace = job.Namespace || context.namespace;
   const page = `/ui/jobs/${encodeURIComponent(job.ID)}@${namespace}`;
-  const hint = (trailer = "") =>
-    context.hint("View this job in the Web UI", page, { open: flags.ui, trailer });
+  const hint = (spaced = false) =>
+    context.hint("View this job in the Web UI", page, { open: flags.ui, spaced });
   const hasNoEval = Boolean(job.Periodic) || Boolean(job.ParameterizedJob) || isMultiregion(job);
   if (flags.detach || hasNoEval) {
     context.ui.output("Job registration successful");
@@ -139,7 +139,7 @@ async function follow(
     await hint();
     return 0;
   }
-  await hint("\n");
+  await hint(true);
   return await monitorEval(context, answer.EvalID, flags.verbose);
 }
 
