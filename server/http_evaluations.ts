@@ -6,6 +6,7 @@ import { isFinished } from "./evaluations.ts";
 import { type Api, byMethod, type Route } from "./http_api.ts";
 import type { Exchange } from "./http_exchange.ts";
 import { applyFilter, byCreation, checkUuid, checkUuidPrefix, page } from "./http_list.ts";
+import { linearRegexp } from "./linear_regexp.ts";
 import { list, str, struct } from "./json_decode.ts";
 import { allocationStub, evaluationStub, evaluationView } from "./views.ts";
 
@@ -69,7 +70,7 @@ function countEvaluations(q: Exchange, api: Api): Promise<Response> {
 /** A filter whose mistakes are told without a lead, with 500. */
 function plainFilter(expression: string) {
   try {
-    return expression === "" ? null : compileFilter(expression);
+    return expression === "" ? null : compileFilter(expression, linearRegexp);
   } catch (error) {
     if (error instanceof FilterError) throw new ApiError(500, error.message);
     throw error;

@@ -3,6 +3,7 @@
 import { compileFilter, type Filter, FilterError } from "../core/filter.ts";
 import { ApiError } from "../core/errors.ts";
 import type { ReadOptions } from "./http_exchange.ts";
+import { linearRegexp } from "./linear_regexp.ts";
 
 /** How a kind of record is put in order and named in tokens. */
 export interface Order<T> {
@@ -96,7 +97,7 @@ function isSorted<T>(items: readonly T[], order: Order<T>): boolean {
 export function readFilter(expression: string): Filter | null {
   if (expression === "") return null;
   try {
-    return compileFilter(expression);
+    return compileFilter(expression, linearRegexp);
   } catch (error) {
     if (!(error instanceof FilterError)) throw error;
     throw new ApiError(

@@ -2,7 +2,10 @@
 import test from "node:test";
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { compileFilter, FilterError } from "../../core/filter.ts";
+import { compileFilter as compile, FilterError } from "../../core/filter.ts";
+
+const compileFilter = (expression: string) =>
+  compile(expression, (pattern) => (text) => new RegExp(pattern).test(text));
 
 const NODE = {
   ID: "4f42ada6-4da2-2799-2153-a53c68857f70",
