@@ -120,7 +120,7 @@ function show(context: Context, plan: PlanAnswer, options: ShowOptions): void {
   }
   ui.coloured(`${c.bold}Scheduler dry-run:${c.reset}`);
   ui.coloured(dryRun(context, plan));
-  ui.coloured("");
+  ui.output("");
   if (plan.Warnings) showWarnings(context, plan.Warnings);
   const command = runCommandLine(plan.JobModifyIndex, options);
   ui.coloured(

@@ -287,8 +287,8 @@ export async function findCommand(argv: string[]): Promise<Found> {
   }
 }
 
-/** "    name    description" lines, aligned. */
-function listCommands(commands: Record<string, CommandDef>): string {
+/** "    name    description" lines, aligned with `gap` spaces behind the longest name. */
+function listCommands(commands: Record<string, CommandDef>, gap = 4): string {
   const shown = Object.entries(commands)
     .map(([name, definition]) => ({
       name,
@@ -296,7 +296,7 @@ function listCommands(commands: Record<string, CommandDef>): string {
     }))
     .filter(({ meta }) => !meta.hidden);
   const width = Math.max(...shown.map(({ name }) => name.length));
-  return shown.map(({ name, meta }) => `    ${name.padEnd(width)}    ${meta.description}`).join("\n");
+  return shown.map(({ name, meta }) => `    ${name.padEnd(width + gap)}${meta.description}`).join("\n");
 }
 
 /** The usage of the program itself. */
@@ -305,10 +305,10 @@ export function rootUsage(): string {
   return `Usage: nomad [-version] [-help] [-autocomplete-(un)install] <command> [args]
 
 Common commands:
-${listCommands(Object.fromEntries(entries.slice(0, COMMON_COUNT)))}
+${listCommands(Object.fromEntries(entries.slice(0, COMMON_COUNT)), 6)}
 
 Other commands:
-${listCommands(Object.fromEntries(entries.slice(COMMON_COUNT)))}`;
+${listCommands(Object.fromEntries(entries.slice(COMMON_COUNT)), 6)}`;
 }
 
 /** All command paths with their loaders, for tests that check every usage. */

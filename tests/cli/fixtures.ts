@@ -1,4 +1,5 @@
 // The data behind the recordings, by recording number: answers of the agent and the time of the recording.
+import { formatJson, parseExact } from "../../cli/json_text.ts";
 import type { Answer, Routes, RunOptions } from "./harness.ts";
 import { recordedBody, recordedJson, recordedRaw } from "./recording.ts";
 
@@ -20,7 +21,7 @@ const at = (text: string) => Date.parse(text);
 const json = (value: unknown): Answer => ({ json: value });
 
 /** The instants of the recordings, found by their ages. */
-const STATUS_MS = at("2026-11-22T04:18:38.300Z");
+const STATUS_MS = at("2026-11-22T04:18:38.020Z");
 
 interface JobStatusJson {
   Allocations: Json[];
@@ -111,7 +112,7 @@ function jobs(): Record<string, Fixture> {
   return {
     "070": list,
     "071": list,
-    "081": list,
+    "081": { routes: { "GET /v1/jobs": json(STUBS.filter((stub) => String(stub["ID"]).startsWith("c"))) } },
     "083": list,
     "306": { routes: { "GET /v1/jobs": json([]) }, normalise: (text) => text.replaceAll(":14656", ":14646") },
     "463": { routes: { "GET /v1/jobs": json([]) } },
@@ -124,7 +125,7 @@ function jobs(): Record<string, Fixture> {
     "075": status,
     "076": status,
     "077": status,
-    "078": { routes: { ...cweb(), ...rawJobStatus() } },
+    "078": { routes: { ...cweb(), ...rawJobStatus() }, normalise: sortKeys },
     "088": {
       routes: { ...cweb(), "PUT /v1/search": json({ Matches: { jobs: ["cweb"] } }) },
       nowMs: STATUS_MS + 2000,
@@ -151,8 +152,8 @@ function jobs(): Record<string, Fixture> {
     "118": { routes: cweb() },
     "119": { routes: cweb() },
     "120": { routes: cweb() },
-    "123": { routes: cweb() },
-    "124": { routes: cweb() },
+    "123": { routes: cweb(), normalise: sortKeys },
+    "124": { routes: cweb(), normalise: sortKeys },
     "128": { routes: { "GET /v1/jobs": json([]) } },
     "129": { routes: cweb() },
     "125": { routes: { "GET /v1/jobs": json([STUBS[0]]), "GET /v1/job/cbatch": { json: innerJob("125") } } },
@@ -201,6 +202,12 @@ function rawJobStatus(): Routes {
     [`GET ${CWEB}/deployment`]: part("LatestDeployment", "Summary"),
     [`GET ${CWEB}/summary`]: part("Summary", ""),
   };
+}
+
+/** The reference prints the keys of maps in no order: both sides get one. */
+function sortKeys(text: string): string {
+  const start = text.search(/^[[{]/m);
+  return start < 0 ? text : text.slice(0, start) + formatJson(parseExact(text.slice(start)));
 }
 
 /** The reference prints classes in the order of a map. */
@@ -418,7 +425,7 @@ function allocations(): Record<string, Fixture> {
     "092": { routes, nowMs },
     "093": { routes, nowMs },
     "094": { routes, nowMs: nowMs + 1000 },
-    "095": { routes },
+    "095": { routes, normalise: sortKeys },
     "096": { routes },
     "097": none,
     "099": {
@@ -699,7 +706,7 @@ function NODE_ALLOCS(): Json[] {
     alloc("e075654c-eaf1-2d1a-2182-630c3c68c96d", "app", 6, 50, 32, {
       EvalID: "f0e35960-f364-ef75-7cd3-02754327eede",
       CreateIndex: 310,
-      ...times(`${day}09:14.500Z`, `${day}09:26.000Z`),
+      ...times(`${day}09:14.600Z`, `${day}09:26.000Z`),
     }),
   ];
 }
