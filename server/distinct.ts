@@ -3,16 +3,16 @@
 import type { Constraint, Job, TaskGroup } from "../core/types.ts";
 import type { AttributeColumn } from "./candidates.ts";
 import type { Reason } from "./feasible.ts";
+import type { SlotCounts } from "./slot_counts.ts";
 
 export interface DistinctInput {
   job: Job;
   group: TaskGroup;
   /** Live and planned allocations of the whole job by slot. */
-  jobPerSlot: Int32Array;
+  jobPerSlot: SlotCounts;
   /** Those of the group. */
-  groupPerSlot: Int32Array;
+  groupPerSlot: SlotCounts;
   column(target: string): AttributeColumn;
-  slotsOfJob(): Iterable<number>;
 }
 
 interface Property {
@@ -27,7 +27,7 @@ const DISTINCT_HOSTS: Reason = { text: "distinct_hosts", ofClass: false, oncePer
 
 export class Distinct {
   readonly properties: Property[];
-  #hosts: Int32Array | null;
+  #hosts: SlotCounts | null;
   #input: DistinctInput;
 
   constructor(input: DistinctInput) {
@@ -77,7 +77,7 @@ export class Distinct {
   }
 
   hostTaken(slot: number): boolean {
-    return this.#hosts !== null && this.#hosts[slot]! > 0;
+    return this.#hosts !== null && this.#hosts.get(slot) > 0;
   }
 
   propertyTaken(slot: number): boolean {
@@ -94,7 +94,9 @@ export class Distinct {
 
   #usedByJob(property: Property, value: number): number {
     let used = 0;
-    for (const slot of this.#input.slotsOfJob()) if (property.column.ids[slot] === value) used++;
+    for (const [slot, count] of this.#input.jobPerSlot.entries()) {
+      if (property.column.ids[slot] === value) used += count;
+    }
     return used;
   }
 }

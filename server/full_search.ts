@@ -13,8 +13,8 @@ interface Entry {
 export interface Worth {
   sum: number;
   terms: number;
-  /** Equal for nodes that every spread (and distinct_property) treats alike. */
-  group: string;
+  /** Equal for nodes that every spread (and distinct_property) treats alike; a whole number from 0. */
+  group: number;
 }
 
 export interface FullSearchInput {
@@ -29,12 +29,20 @@ interface Bucket {
   terms: number;
 }
 
+/** Terms a score can have besides spread, at most, and one. */
+const TERMS_MAX = 8;
+
 export class FullSearch {
-  #buckets = new Map<string, Bucket>();
-  #stamps = new Map<number, number>();
+  #buckets = new Map<number, Bucket>();
+  /** The same buckets as a list, to walk quickly. */
+  #list: Bucket[] = [];
+  #stamps: Float64Array;
   #stamp = 0;
 
   constructor(private readonly input: FullSearchInput) {
+    let highest = 0;
+    for (const slot of input.slots) if (slot > highest) highest = slot;
+    this.#stamps = new Float64Array(highest + 1);
     for (const slot of input.slots) this.#insert(slot);
   }
 
@@ -42,28 +50,23 @@ export class FullSearch {
   best(): number {
     let best = -1;
     let bestScore = -Infinity;
-    for (const { slot, score } of this.tops()) {
+    for (const bucket of this.#list) {
+      const top = this.#top(bucket);
+      if (!top) continue;
+      const spread = this.input.spread(top.slot);
+      if (spread === null) continue;
+      const score = (top.score + spread) / (spread === 0 ? bucket.terms : bucket.terms + 1);
       if (score > bestScore) {
-        best = slot;
+        best = top.slot;
         bestScore = score;
       }
     }
     return best;
   }
 
-  /** The top of every bucket with its final score. */
-  *tops(): Generator<{ slot: number; score: number }> {
-    for (const [key, bucket] of this.#buckets) {
-      const top = this.#top(bucket);
-      if (!top) {
-        this.#buckets.delete(key);
-        continue;
-      }
-      const spread = this.input.spread(top.slot);
-      if (spread === null) continue;
-      const terms = bucket.terms + (spread === 0 ? 0 : 1);
-      yield { slot: top.slot, score: (top.score + spread) / terms };
-    }
+  /** The top of every bucket. */
+  tops(): number[] {
+    return this.#list.flatMap((bucket) => this.#top(bucket)?.slot ?? []);
   }
 
   /** Looks at the slot again: the plan changed it. */
@@ -73,24 +76,28 @@ export class FullSearch {
   }
 
   remove(slot: number): void {
-    this.#stamps.delete(slot);
+    if (slot < this.#stamps.length) this.#stamps[slot] = 0;
   }
 
   #insert(slot: number): void {
+    if (slot >= this.#stamps.length) return;
     const worth = this.input.worth(slot);
     if (!worth) return;
     const stamp = ++this.#stamp;
-    this.#stamps.set(slot, stamp);
-    const key = `${worth.terms} ${worth.group}`;
+    this.#stamps[slot] = stamp;
+    const key = worth.group * TERMS_MAX + worth.terms;
     let bucket = this.#buckets.get(key);
-    if (!bucket) this.#buckets.set(key, bucket = { heap: [], terms: worth.terms });
+    if (!bucket) {
+      this.#buckets.set(key, bucket = { heap: [], terms: worth.terms });
+      this.#list.push(bucket);
+    }
     push(bucket.heap, { slot, score: worth.sum, stamp });
   }
 
   #top(bucket: Bucket): Entry | undefined {
     for (;;) {
       const top = bucket.heap[0];
-      if (!top || this.#stamps.get(top.slot) === top.stamp) return top;
+      if (!top || this.#stamps[top.slot] === top.stamp) return top;
       pop(bucket.heap);
     }
   }

@@ -8,7 +8,7 @@
 // overlay goes through one journal, which the run takes back at its end.
 import type { Random } from "../core/env.ts";
 import type { AllocatedResources, Allocation, AllocMetric, Job, Node, TaskGroup } from "../core/types.ts";
-import { attributeColumn, type Candidates } from "./candidates.ts";
+import { type AttributeColumn, attributeColumn, type Candidates } from "./candidates.ts";
 import { demandOf, groupDemand } from "./demand.ts";
 import { asksForInstances, assignInstances, InstancesInUse } from "./devices.ts";
 import { Distinct } from "./distinct.ts";
@@ -20,6 +20,7 @@ import type { Demand } from "./node_table.ts";
 import { assignPorts, type PortAsk, portAskOf, type PortGrant } from "./ports.ts";
 import { groupResources, resourcesInPlace, withGrants } from "./resources.ts";
 import { Scoring } from "./scoring.ts";
+import { SlotCounts } from "./slot_counts.ts";
 import type { StateReader } from "./state_reader.ts";
 import { exhausted, portTaken, UsageJournal, type UsageOverlay } from "./usage.ts";
 
@@ -73,7 +74,7 @@ interface GroupSearch {
   feasibility: Feasibility;
   scoring: Scoring;
   /** The group's allocations by slot, the plan's included. */
-  perSlot: Int32Array;
+  perSlot: SlotCounts;
   distinct: Distinct;
   full: FullSearch | null;
   resources: AllocatedResources;
@@ -84,7 +85,7 @@ export class Ranker {
   readonly journal: UsageJournal;
   #groups = new Map<string, GroupSearch>();
   /** Every live allocation of the job by slot, the plan's included. */
-  #perSlot: Int32Array;
+  #perSlot = new SlotCounts();
   #live = new Map<string, Allocation>();
   #instances = new Map<number, InstancesInUse>();
   #freed = new Set<string>();
@@ -97,7 +98,6 @@ export class Ranker {
     const { state, overlay, candidates, random, job } = input;
     overlay.fit(state.nodeTable);
     this.journal = new UsageJournal(overlay);
-    this.#perSlot = new Int32Array(state.nodeTable.length);
     const n = candidates.slots.length;
     this.#start = n > 0 ? random.int(n) : 0;
     this.#stride = n > 2 ? coprimeStride(n, random) : 1;
@@ -117,7 +117,7 @@ export class Ranker {
     const slot = this.input.state.nodeTable.slot(alloc.NodeID);
     if (slot < 0) return;
     this.#live.set(alloc.ID, alloc);
-    this.#perSlot[slot]!++;
+    this.#perSlot.add(slot, 1);
     const search = this.#groups.get(alloc.TaskGroup);
     if (search) this.#count(search, slot, 1);
   }
@@ -170,14 +170,14 @@ export class Ranker {
   }
 
   #uncount(alloc: Allocation, slot: number): void {
-    this.#perSlot[slot]!--;
+    this.#perSlot.add(slot, -1);
     this.#live.delete(alloc.ID);
     const search = this.#groups.get(alloc.TaskGroup);
     if (search) this.#count(search, slot, -1);
   }
 
   #count(search: GroupSearch, slot: number, sign: 1 | -1): void {
-    search.perSlot[slot]! += sign;
+    search.perSlot.add(slot, sign);
     search.scoring.count(slot, sign);
     search.distinct.count(slot, sign);
   }
@@ -286,7 +286,7 @@ export class Ranker {
       if (slot < 0) return null;
       if (wish.metrics) {
         tally.evaluated = this.input.candidates.slots.length;
-        for (const top of full.tops()) tally.row(search.scoring.row(top.slot, false));
+        for (const top of full.tops()) tally.row(search.scoring.row(top, false));
       }
       const granted = this.#grant(search, slot, tally);
       if (granted) return granted;
@@ -298,6 +298,7 @@ export class Ranker {
   #buildFull(search: GroupSearch): FullSearch {
     const { state: { nodeTable: table }, overlay, candidates } = this.input;
     const { scoring, distinct } = search;
+    const columns = [...scoring.spreads, ...distinct.properties].map((term) => term.column);
     return new FullSearch({
       slots: candidates.slots,
       worth: (slot) => {
@@ -308,7 +309,7 @@ export class Ranker {
         return {
           sum: scoring.fit(slot) + anti + affinity,
           terms: 1 + (anti === 0 ? 0 : 1) + (affinity === 0 ? 0 : 1),
-          group: [...scoring.spreads, ...distinct.properties].map((term) => term.column.ids[slot]).join(","),
+          group: groupOf(columns, slot),
         };
       },
       spread: (slot) => distinct.propertyTaken(slot) ? null : scoring.spread(slot),
@@ -391,7 +392,7 @@ export class Ranker {
       planned.push(resources);
       this.#planned.set(slot, planned);
     }
-    this.#perSlot[slot]!++;
+    this.#perSlot.add(slot, 1);
     this.#count(search, slot, 1);
     this.#touch(slot);
   }
@@ -409,7 +410,7 @@ export class Ranker {
     if (known) return known;
     const { state, overlay, job, algorithm } = this.input;
     const ask = groupDemand(group);
-    const perSlot = new Int32Array(state.nodeTable.length);
+    const perSlot = new SlotCounts();
     const ports = portAskOf(group);
     const resources = groupResources(group);
     const search: GroupSearch = {
@@ -428,7 +429,6 @@ export class Ranker {
         jobPerSlot: this.#perSlot,
         groupPerSlot: perSlot,
         column: (target) => attributeColumn(state, target),
-        slotsOfJob: () => this.#slotsOfJob(),
       }),
       full: null,
       resources,
@@ -440,13 +440,13 @@ export class Ranker {
     this.#groups.set(group.Name, search);
     return search;
   }
+}
 
-  /** Slots of the whole job's live and planned allocations, one entry each. */
-  *#slotsOfJob(): Generator<number> {
-    for (let slot = 0; slot < this.#perSlot.length; slot++) {
-      for (let i = 0; i < this.#perSlot[slot]!; i++) yield slot;
-    }
-  }
+/** The slot's values in all columns as one number. */
+function groupOf(columns: readonly AttributeColumn[], slot: number): number {
+  let group = 0;
+  for (const column of columns) group = group * (column.values.length + 1) + column.ids[slot]! + 1;
+  return group;
 }
 
 const MISSING_VOLUMES = { text: "missing compatible host volumes", ofClass: false, oncePerClass: false };

@@ -7,6 +7,7 @@ import type { Affinity, Job, Spread, TaskGroup } from "../core/types.ts";
 import { type AttributeColumn, attributeColumn } from "./candidates.ts";
 import { compileConstraint, type CompiledConstraint } from "./constraint.ts";
 import type { ScoreRow } from "./metrics.ts";
+import type { SlotCounts } from "./slot_counts.ts";
 import type { StateReader } from "./state_reader.ts";
 import type { UsageOverlay } from "./usage.ts";
 
@@ -20,7 +21,7 @@ export interface ScoringInput {
   group: TaskGroup;
   ask: { cpuMhz: number; memoryMb: number };
   /** Allocations of this job and group by slot, the plan's included. */
-  perSlot: Int32Array;
+  perSlot: SlotCounts;
 }
 
 /** One spread block over the nodes, with what it has used so far. */
@@ -31,11 +32,14 @@ export interface SpreadTerm {
   /** By value id; NaN where neither a target nor the rest covers it. Null for an even spread. */
   desired: Float64Array | null;
   used: Int32Array;
+  /** Least and most use of a value that is used at all, 0 when none is; null when counts moved since. */
+  range: { min: number; max: number } | null;
 }
 
 export class Scoring {
   readonly spreads: SpreadTerm[];
-  #fit: Float64Array;
+  /** Only kept where every node is looked at again and again. */
+  #fit: Float64Array | null = null;
   #affinity: Float64Array | null;
   #affinities: { constraint: CompiledConstraint; weight: number }[];
   #affinityWeight: number;
@@ -48,11 +52,11 @@ export class Scoring {
       ...group.Affinities ?? [],
       ...group.Tasks.flatMap((task) => task.Affinities ?? []),
     ];
-    this.#fit = new Float64Array(length).fill(NaN);
     this.#affinities = affinities.map(compileAffinity);
     this.#affinityWeight = affinities.reduce((sum, affinity) => sum + Math.abs(affinity.Weight), 0);
     this.#affinity = affinities.length > 0 ? new Float64Array(length).fill(NaN) : null;
     this.spreads = spreadTerms(state, [...group.Spreads ?? [], ...job.Spreads ?? []], group.Count);
+    if (this.wide) this.#fit = new Float64Array(length).fill(NaN);
   }
 
   /** True when the choice should look at every node, not at a sample. */
@@ -62,7 +66,7 @@ export class Scoring {
 
   /** The plan changed what the slot has in use. */
   touch(slot: number): void {
-    this.#fit[slot] = NaN;
+    if (this.#fit) this.#fit[slot] = NaN;
   }
 
   /** An allocation of the group came (1) or went (-1): spread counts follow. */
@@ -70,10 +74,12 @@ export class Scoring {
     for (const spread of this.spreads) {
       const value = spread.column.ids[slot]!;
       if (value >= 0) spread.used[value]! += sign;
+      spread.range = null;
     }
   }
 
   fit(slot: number): number {
+    if (!this.#fit) return this.#computeFit(slot);
     const known = this.#fit[slot]!;
     return Number.isNaN(known) ? (this.#fit[slot] = this.#computeFit(slot)) : known;
   }
@@ -90,7 +96,7 @@ export class Scoring {
 
   /** 0 when no other allocation of the group is there. */
   antiAffinity(slot: number): number {
-    const others = this.input.perSlot[slot]!;
+    const others = this.input.perSlot.get(slot);
     return others === 0 ? 0 : -(others + 1) / this.input.group.Count;
   }
 
@@ -161,6 +167,7 @@ function spreadTerms(state: StateReader, spreads: Spread[], count: number): Spre
       weight: weights > 0 ? spread.Weight / weights : 0,
       desired: desiredCounts(spread, column, count),
       used: new Int32Array(column.values.length),
+      range: null,
     };
   });
 }
@@ -177,7 +184,7 @@ function desiredCounts(spread: Spread, column: AttributeColumn, count: number): 
 
 function spreadScore(spread: SpreadTerm, value: number): number {
   if (value < 0) return -1;
-  if (!spread.desired) return evenScore(spread.used, value);
+  if (!spread.desired) return evenScore(spread, value);
   const desired = spread.desired[value]!;
   if (Number.isNaN(desired)) return -1;
   if (desired === 0) return -1;
@@ -185,7 +192,15 @@ function spreadScore(spread: SpreadTerm, value: number): number {
 }
 
 /** Values used less than the others are preferred; -1 … 1 and beyond when far apart. */
-function evenScore(used: Int32Array, value: number): number {
+function evenScore(spread: SpreadTerm, value: number): number {
+  const { min, max } = spread.range ??= rangeOf(spread.used);
+  if (max === 0) return 0;
+  const current = spread.used[value]!;
+  if (current !== min) return (min - current) / min;
+  return min === max ? -1 : (max - min) / min;
+}
+
+function rangeOf(used: Int32Array): { min: number; max: number } {
   let min = Infinity;
   let max = 0;
   for (let i = 0; i < used.length; i++) {
@@ -194,8 +209,5 @@ function evenScore(used: Int32Array, value: number): number {
     if (count < min) min = count;
     if (count > max) max = count;
   }
-  if (max === 0) return 0;
-  const current = used[value]!;
-  if (current !== min) return (min - current) / min;
-  return min === max ? -1 : (max - min) / min;
+  return { min, max };
 }
