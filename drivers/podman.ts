@@ -34,7 +34,7 @@ import { isStarting, loadState, runDirOf, runDirOfStarting, saveState } from "./
 import { execInContainer } from "./podman_exec.ts";
 import { PodmanImages } from "./podman_images.ts";
 import { PodmanLogs, SOURCE_NAME } from "./podman_logs.ts";
-import { bootId, readProc } from "./proc.ts";
+import { bootId, isAlive, readProc, readStat } from "./proc.ts";
 import { signalNumber } from "./process_tree.ts";
 
 export interface PodmanOptions extends PodmanSettings {
@@ -79,7 +79,9 @@ interface Inspected {
 
 const LOGS_EVERY_MS = 100;
 /** How often Podman itself looks whether a container ended, while somebody waits. */
-const WAIT_INTERVAL = "50ms";
+const WAIT_OFTEN = "25ms";
+const WAIT_RARELY = "2s";
+const LOOK_EVERY_MS = 50;
 const INFO_MAX_AGE_MS = 5 * 60_000;
 
 export class PodmanDriver implements Driver {
@@ -265,14 +267,11 @@ export class PodmanDriver implements Driver {
     return await this.#end(task, handle, signal);
   }
 
-  /** Podman's long poll. A service that restarts meanwhile is no end of the container: asked again. */
+  /** Until the container ended. A service that restarts meanwhile is no end of the container: asked again. */
   async #end(task: Followed, handle: TaskHandle, signal: AbortSignal): Promise<ExitResult> {
-    const path =
-      `/containers/${task.state.containerId}/wait?condition=exited&condition=stopped&interval=${WAIT_INTERVAL}`;
     for (let pauseMs = 200; task.exit === null; pauseMs = Math.min(5000, pauseMs * 2)) {
       try {
-        const answer = await this.#api.call("wait", "POST", path, { timeoutMs: 0, signal });
-        if (answer.status < 300 || answer.status === 404) break;
+        if (await this.#longPoll(task, signal)) break;
       } catch (error) {
         if (signal.aborted) throw aborted(handle);
         this.#options.log.debug("Waiting for Podman again", { task: handle.id, error: errorText(error) });
@@ -283,6 +282,34 @@ export class PodmanDriver implements Driver {
     if (task.exit !== null) return task.exit;
     task.finishing ??= this.#finish(task).finally(() => task.finishing = null);
     return await task.finishing;
+  }
+
+  /**
+   * Podman's own wait looks again and again, which costs it: so it does that rarely while we see the container's first
+   * process live (2 µs a look), and often only when that is gone or not to be seen from here. True: it ended.
+   */
+  async #longPoll(task: Followed, signal: AbortSignal): Promise<boolean> {
+    const ask = async (interval: string, until: AbortSignal) => {
+      const query = `condition=exited&condition=stopped&interval=${interval}`;
+      const path = `/containers/${task.state.containerId}/wait?${query}`;
+      const { status } = await this.#api.call("wait", "POST", path, { timeoutMs: 0, signal: until });
+      return status < 300 || status === 404;
+    };
+    const pid = (await this.#inspect("wait", task.state.containerId))?.State.Pid ?? 0;
+    if (!isAlive(readStat(pid))) return await ask(WAIT_OFTEN, signal);
+    const gone = new AbortController();
+    const leave = () => gone.abort();
+    signal.addEventListener("abort", leave, { once: true });
+    const timer = setInterval(() => isAlive(readStat(pid)) || leave(), LOOK_EVERY_MS);
+    try {
+      return await ask(WAIT_RARELY, gone.signal);
+    } catch (error) {
+      if (signal.aborted || !gone.signal.aborted) throw error;
+    } finally {
+      clearInterval(timer);
+      signal.removeEventListener("abort", leave);
+    }
+    return await ask(WAIT_OFTEN, signal);
   }
 
   /** The container ended: the last output, then the exit as Podman knows it. */

@@ -72,6 +72,9 @@ export function makePlace(logs: { filesMax?: number; fileSizeMaxBytes?: number }
   };
 }
 
+/** For `test`: Bun gives up after 5 s otherwise, which a busy machine takes easily. Says nothing about speed. */
+export const PATIENCE = { timeout: 90_000 };
+
 export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 /** Waits until `done` gives something true; fails the test with `what` after `timeoutMs`. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createDrivers } from "../../drivers/registry.ts";
-import { makePlace, wait } from "./fixture.ts";
+import { makePlace, PATIENCE, wait } from "./fixture.ts";
 import { driverSuite } from "./suite.ts";
 
 driverSuite({
@@ -29,7 +29,7 @@ driverSuite({
 
 const make = () => createDrivers({}).get("mock_driver")!;
 
-test("mock_driver start fails as told, recoverable or not", async () => {
+test("mock_driver start fails as told, recoverable or not", PATIENCE, async () => {
   const place = makePlace();
   for (const recoverable of [true, false]) {
     const spec = place.spec({ start_error: "no room", start_error_recoverable: recoverable });
@@ -38,7 +38,7 @@ test("mock_driver start fails as told, recoverable or not", async () => {
   place.remove();
 });
 
-test("mock_driver start blocks as long as told", async () => {
+test("mock_driver start blocks as long as told", PATIENCE, async () => {
   const place = makePlace();
   const driver = make();
   const begun = performance.now();
@@ -48,7 +48,7 @@ test("mock_driver start blocks as long as told", async () => {
   place.remove();
 });
 
-test("mock_driver tells its exit message and refuses signals as told", async () => {
+test("mock_driver tells its exit message and refuses signals as told", PATIENCE, async () => {
   const place = makePlace();
   const driver = make();
   const ended = await driver.start(place.spec({ exit_code: 7, exit_err_msg: "crashed" }), () => undefined);
@@ -59,7 +59,7 @@ test("mock_driver tells its exit message and refuses signals as told", async () 
   place.remove();
 });
 
-test("mock_driver exec answers as exec_command says", async () => {
+test("mock_driver exec answers as exec_command says", PATIENCE, async () => {
   const place = makePlace();
   const driver = make();
   const config = {

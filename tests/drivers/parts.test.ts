@@ -1,7 +1,7 @@
 // The parts of the drivers that need no process: parsing, planning, naming, and the carrying over of container output
 // with a crash at any point.
 import assert from "node:assert/strict";
-import { appendFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { silentLogger } from "../../core/logger.ts";
@@ -18,7 +18,7 @@ import { matchesGlob, validateRawExec } from "../../drivers/raw_exec_plan.ts";
 import { createDrivers } from "../../drivers/registry.ts";
 import { parseIdRanges } from "../../drivers/users.ts";
 import { environmentScript, isShellSafe, readExit } from "../../drivers/wrapper.ts";
-import { makePlace } from "./fixture.ts";
+import { eventually, makePlace, PATIENCE } from "./fixture.ts";
 
 test("parseStat reads commands with spaces and parentheses", () => {
   const text = "42 (a) b (c) S 1 42 43 34816 -1 4194304 1 2 3 4 11 12 13 14 20 0 1 0 98765 1 2 3";
@@ -400,7 +400,7 @@ test("LogLines reads whole and partial lines from any chunks", () => {
   }
 });
 
-test("PodmanLogs loses and doubles no byte, whenever the agent dies", async () => {
+test("PodmanLogs loses and doubles no byte, whenever the agent dies", PATIENCE, async () => {
   const place = makePlace();
   const dir = join(place.root, "alloc", "logs");
   const runDir = join(dir, ".web.run");
@@ -437,5 +437,28 @@ test("PodmanLogs loses and doubles no byte, whenever the agent dies", async () =
   assert.equal(place.log("stderr"), expected.stderr);
   const sizes = place.logBytes("stdout").map((bytes) => bytes.length);
   assert.deepEqual(new Set(sizes.slice(0, -1)), new Set([5000]));
+  place.remove();
+});
+
+test("PodmanLogs gives the disk back what it has brought over", PATIENCE, async () => {
+  const place = makePlace();
+  const dir = join(place.root, "alloc", "logs");
+  const runDir = join(dir, ".web.run");
+  mkdirSync(runDir);
+  const where = { dir, runDir, task: "web", filesMax: 2, fileSizeMaxBytes: 1 << 20 };
+  const source = join(runDir, SOURCE_NAME);
+  const line = `2026-01-01T00:00:00.000000001+00:00 stdout F ${"x".repeat(955)}\n`;
+  writeFileSync(source, line.repeat(18 * 1024));
+  const logs = new PodmanLogs(where, silentLogger);
+  await logs.begin();
+  await logs.drain();
+  const { size } = statSync(source);
+  assert.ok(size > 17 << 20);
+  await eventually("at most 3 MB of it still take room", () => statSync(source).blocks * 512 < 3 << 20);
+  // The rest of the file is still read right.
+  appendFileSync(source, line.replaceAll("x", "y"));
+  await logs.drain();
+  await logs.close();
+  assert.ok(place.log("stdout").endsWith(`${"y".repeat(955)}\n`));
   place.remove();
 });

@@ -7,15 +7,14 @@ import { readFileSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import net from "node:net";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, test } from "node:test";
 import type { Driver, TaskHandle } from "../../drivers/driver.ts";
 import { createDrivers, type PluginConfig } from "../../drivers/registry.ts";
-import { eventually, makePlace, type Place, sleep, wait } from "./fixture.ts";
+import { eventually, makePlace, PATIENCE, type Place, sleep, wait } from "./fixture.ts";
 import { podmanService } from "./podman_service.ts";
 
 const image = "localhost/busybox:1";
 const service = podmanService();
-before(() => service.start());
 after(() => service.stop());
 
 function make(more: Record<string, unknown> = {}): Driver {
@@ -63,7 +62,8 @@ async function begin(
 
 const FOREVER = "echo ready; trap 'exit 0' TERM; while :; do sleep 0.1; done";
 
-test("podman gives the task its directories, volumes and mounts", async () => {
+test("podman gives the task its directories, volumes and mounts", PATIENCE, async () => {
+  await service.start();
   const place = makePlace();
   writeFileSync(join(place.root, "web", "local", "file"), "from local\n");
   writeFileSync(join(place.root, "alloc", "data", "file"), "from alloc\n");
@@ -92,31 +92,37 @@ test("podman gives the task its directories, volumes and mounts", async () => {
   place.remove();
 });
 
-test("podman carries user, hostname, work dir, labels, capabilities, ulimits, sysctl and dns over", async () => {
-  const place = makePlace();
-  const text =
-    "id -u; hostname; pwd; ulimit -n; cat /proc/sys/net/core/somaxconn; grep -c 10.1.2.3 /etc/resolv.conf; " +
-    "grep -o 'box' /etc/hosts; grep CapEff /proc/self/status; touch /x 2>/dev/null || echo sealed";
-  const config = shell(text, {
-    hostname: "web-host",
-    working_dir: "/local",
-    // nproc too: naming one limit drops the defaults of containers.conf for the others.
-    ulimit: [{ nofile: "512:600", nproc: "900" }],
-    sysctl: { "net.core.somaxconn": "77" },
-    extra_hosts: ["box:10.9.9.9"],
-    labels: [{ purpose: "test" }],
-    cap_drop: ["ALL"],
-    readonly_rootfs: true,
-    security_opt: ["no-new-privileges"],
-    network_mode: "bridge",
-  });
-  const dns = { servers: ["10.1.2.3"], searches: [], options: [] };
-  const seen = await output(make(), place, config, { user: "nobody", dns });
-  assert.equal(seen, "65534\nweb-host\n/local\n512\n77\n1\nbox\nCapEff:\t0000000000000000\nsealed\n");
-  place.remove();
-});
+test(
+  "podman carries user, hostname, work dir, labels, capabilities, ulimits, sysctl and dns over",
+  PATIENCE,
+  async () => {
+    await service.start();
+    const place = makePlace();
+    const text =
+      "id -u; hostname; pwd; ulimit -n; cat /proc/sys/net/core/somaxconn; grep -c 10.1.2.3 /etc/resolv.conf; " +
+      "grep -o 'box' /etc/hosts; grep CapEff /proc/self/status; touch /x 2>/dev/null || echo sealed";
+    const config = shell(text, {
+      hostname: "web-host",
+      working_dir: "/local",
+      // nproc too: naming one limit drops the defaults of containers.conf for the others.
+      ulimit: [{ nofile: "512:600", nproc: "900" }],
+      sysctl: { "net.core.somaxconn": "77" },
+      extra_hosts: ["box:10.9.9.9"],
+      labels: [{ purpose: "test" }],
+      cap_drop: ["ALL"],
+      readonly_rootfs: true,
+      security_opt: ["no-new-privileges"],
+      network_mode: "bridge",
+    });
+    const dns = { servers: ["10.1.2.3"], searches: [], options: [] };
+    const seen = await output(make(), place, config, { user: "nobody", dns });
+    assert.equal(seen, "65534\nweb-host\n/local\n512\n77\n1\nbox\nCapEff:\t0000000000000000\nsealed\n");
+    place.remove();
+  },
+);
 
-test("podman sets limits and labels as the job says", async () => {
+test("podman sets limits and labels as the job says", PATIENCE, async () => {
+  await service.start();
   const place = makePlace();
   const driver = make({ extra_labels: ["task*"] });
   const config = shell(FOREVER, {
@@ -143,24 +149,30 @@ test("podman sets limits and labels as the job says", async () => {
   place.remove();
 });
 
-test("podman ends a task that takes more than its memory, and tells what Podman says of it", async () => {
-  const place = makePlace();
-  const driver = make();
-  const resources = { cpuMhz: 100, memoryMb: 12, memoryMaxMb: 0, cores: [] };
-  const spec = place.spec({ image, command: "awk", args: ['BEGIN { s = "x"; while (1) s = s s }'] }, {
-    resources,
-  });
-  const handle = await driver.start(spec, () => undefined);
-  const result = await wait(driver, handle);
-  // With cgroups v1 and a new kernel Podman itself does not notice; what it notices must arrive.
-  const noticed = podman("inspect", "--format", "{{.State.OOMKilled}}", String(handle.state["containerId"]))
-    .trim();
-  assert.deepEqual([result.exitCode, String(result.oomKilled)], [137, noticed]);
-  await driver.destroy(handle);
-  place.remove();
-});
+test(
+  "podman ends a task that takes more than its memory, and tells what Podman says of it",
+  PATIENCE,
+  async () => {
+    await service.start();
+    const place = makePlace();
+    const driver = make();
+    const resources = { cpuMhz: 100, memoryMb: 12, memoryMaxMb: 0, cores: [] };
+    const spec = place.spec({ image, command: "awk", args: ['BEGIN { s = "x"; while (1) s = s s }'] }, {
+      resources,
+    });
+    const handle = await driver.start(spec, () => undefined);
+    const result = await wait(driver, handle);
+    // With cgroups v1 and a new kernel Podman itself does not notice; what it notices must arrive.
+    const noticed = podman("inspect", "--format", "{{.State.OOMKilled}}", String(handle.state["containerId"]))
+      .trim();
+    assert.deepEqual([result.exitCode, String(result.oomKilled)], [137, noticed]);
+    await driver.destroy(handle);
+    place.remove();
+  },
+);
 
-test("podman publishes the group's ports and refuses unknown ones", async () => {
+test("podman publishes the group's ports and refuses unknown ones", PATIENCE, async () => {
+  await service.start();
   const place = makePlace();
   const driver = make();
   const port = await freePort();
@@ -176,7 +188,8 @@ test("podman publishes the group's ports and refuses unknown ones", async () => 
   place.remove();
 });
 
-test("podman joins the network of the host or of another task", async () => {
+test("podman joins the network of the host or of another task", PATIENCE, async () => {
+  await service.start();
   const place = makePlace();
   const driver = make();
   assert.match(
@@ -199,7 +212,8 @@ test("podman joins the network of the host or of another task", async () => {
   second.remove();
 });
 
-test("podman loads images from archives that an artifact brought", async () => {
+test("podman loads images from archives that an artifact brought", PATIENCE, async () => {
+  await service.start();
   for (const kind of ["docker-archive", "oci-archive"]) {
     const place = makePlace();
     const name = `localhost/${kind}-${process.pid}:1`;
@@ -223,7 +237,8 @@ test("podman loads images from archives that an artifact brought", async () => {
   }
 });
 
-test("podman carries bytes of any value, with and without newlines", async () => {
+test("podman carries bytes of any value, with and without newlines", PATIENCE, async () => {
+  await service.start();
   const place = makePlace({ fileSizeMaxBytes: 10_000, filesMax: 1000 });
   const bytes = crypto.getRandomValues(new Uint8Array(60_000));
   const source = join(place.root, "web", "local", "bytes");
@@ -237,7 +252,8 @@ test("podman carries bytes of any value, with and without newlines", async () =>
   place.remove();
 });
 
-test("podman goes on waiting when Podman's service restarts", async () => {
+test("podman goes on waiting when Podman's service restarts", PATIENCE, async () => {
+  await service.start();
   const place = makePlace();
   const driver = make();
   const handle = await begin(
@@ -254,7 +270,8 @@ test("podman goes on waiting when Podman's service restarts", async () => {
   place.remove();
 });
 
-test("podman says so when somebody else removed the container", async () => {
+test("podman says so when somebody else removed the container", PATIENCE, async () => {
+  await service.start();
   const place = makePlace();
   const driver = make();
   const handle = await begin(driver, place, shell(FOREVER));
@@ -272,7 +289,8 @@ test("podman says so when somebody else removed the container", async () => {
   place.remove();
 });
 
-test("podman replaces the container that an earlier start of the task left", async () => {
+test("podman replaces the container that an earlier start of the task left", PATIENCE, async () => {
+  await service.start();
   const place = makePlace();
   const first = make();
   const left = await begin(first, place, shell(FOREVER));
@@ -286,7 +304,8 @@ test("podman replaces the container that an earlier start of the task left", asy
   place.remove();
 });
 
-test("podman keeps containers when gc.container is false", async () => {
+test("podman keeps containers when gc.container is false", PATIENCE, async () => {
+  await service.start();
   const place = makePlace();
   const driver = make({ gc: [{ container: false }] });
   const handle = await begin(driver, place, shell(FOREVER));
@@ -297,7 +316,8 @@ test("podman keeps containers when gc.container is false", async () => {
   place.remove();
 });
 
-test("podman that is missing is said in one line with what to do", async () => {
+test("podman that is missing is said in one line with what to do", PATIENCE, async () => {
+  await service.start();
   const place = makePlace();
   const socket = join(place.root, "none.sock");
   const driver = createDrivers({ podman: { socket_path: `unix://${socket}` } }).get("podman")!;
@@ -319,37 +339,43 @@ test("podman that is missing is said in one line with what to do", async () => {
   place.remove();
 });
 
-test("podman pulls with the job's credentials, tells progress and the registry's error", async () => {
-  const place = makePlace();
-  const path = join(place.root, "pretends.sock");
-  const seen: { url: string; auth: string }[] = [];
-  const server = http.createServer((request, response) => {
-    if (request.url!.endsWith("/exists")) return void response.writeHead(404).end();
-    seen.push({ url: request.url!, auth: String(request.headers["x-registry-auth"]) });
-    response.writeHead(200);
-    response.write('{"stream":"Trying to pull…\\n"}\n');
-    response.end('{"error":"denied: wrong password"}\n');
-  });
-  await new Promise<void>((resolve) => server.listen(path, resolve));
-  const driver = createDrivers({ podman: { socket_path: path } }).get("podman")!;
-  const events: string[] = [];
-  const config = { image: "docker://registry.example/app:2", auth: [{ username: "me", password: "p/w" }] };
-  await assert.rejects(
-    driver.start(place.spec(config), (message) => events.push(message)),
-    { message: "Failed to pull registry.example/app:2: denied: wrong password", recoverable: true },
-  );
-  assert.deepEqual(events, ["Downloading image"]);
-  assert.deepEqual(seen.map(({ url }) => url), [
-    "/v4.0.0/libpod/images/pull?reference=registry.example%2Fapp%3A2",
-  ]);
-  const auth = JSON.parse(Buffer.from(seen[0]!.auth, "base64url").toString()) as unknown;
-  assert.deepEqual(auth, { username: "me", password: "p/w" });
-  server.closeAllConnections();
-  await new Promise((resolve) => server.close(resolve));
-  place.remove();
-});
+test(
+  "podman pulls with the job's credentials, tells progress and the registry's error",
+  PATIENCE,
+  async () => {
+    await service.start();
+    const place = makePlace();
+    const path = join(place.root, "pretends.sock");
+    const seen: { url: string; auth: string }[] = [];
+    const server = http.createServer((request, response) => {
+      if (request.url!.endsWith("/exists")) return void response.writeHead(404).end();
+      seen.push({ url: request.url!, auth: String(request.headers["x-registry-auth"]) });
+      response.writeHead(200);
+      response.write('{"stream":"Trying to pull…\\n"}\n');
+      response.end('{"error":"denied: wrong password"}\n');
+    });
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    const driver = createDrivers({ podman: { socket_path: path } }).get("podman")!;
+    const events: string[] = [];
+    const config = { image: "docker://registry.example/app:2", auth: [{ username: "me", password: "p/w" }] };
+    await assert.rejects(
+      driver.start(place.spec(config), (message) => events.push(message)),
+      { message: "Failed to pull registry.example/app:2: denied: wrong password", recoverable: true },
+    );
+    assert.deepEqual(events, ["Downloading image"]);
+    assert.deepEqual(seen.map(({ url }) => url), [
+      "/v4.0.0/libpod/images/pull?reference=registry.example%2Fapp%3A2",
+    ]);
+    const auth = JSON.parse(Buffer.from(seen[0]!.auth, "base64url").toString()) as unknown;
+    assert.deepEqual(auth, { username: "me", password: "p/w" });
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+    place.remove();
+  },
+);
 
-test("podman gives up a pull after image_pull_timeout", async () => {
+test("podman gives up a pull after image_pull_timeout", PATIENCE, async () => {
+  await service.start();
   const place = makePlace();
   const path = join(place.root, "silent.sock");
   const server = http.createServer((request, response) => {

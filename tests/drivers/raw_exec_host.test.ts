@@ -26,7 +26,7 @@ import { isAlive, listProcesses, readArguments, readStat } from "../../drivers/p
 import { killTree } from "../../drivers/process_tree.ts";
 import { RawExecDriver, type RawExecOptions } from "../../drivers/raw_exec.ts";
 import { createDrivers } from "../../drivers/registry.ts";
-import { eventually, makePlace, type Place, sleep, wait } from "./fixture.ts";
+import { eventually, makePlace, PATIENCE, type Place, sleep, wait } from "./fixture.ts";
 
 function make(change: Partial<RawExecOptions> = {}): RawExecDriver {
   const no = () => false;
@@ -65,7 +65,7 @@ const DAEMON =
   "while [ ! -s local/daemon.pid ]; do sleep 0.02; done; echo ready $(cat local/daemon.pid); ";
 
 for (const [how, parent] of [["with a cgroup", "nomad"], ["by environment and ancestors", ""]] as const) {
-  test(`raw_exec stop kills processes that left the session, ${how}`, async () => {
+  test(`raw_exec stop kills processes that left the session, ${how}`, PATIENCE, async () => {
     const place = makePlace();
     const driver = make({ cgroupParent: parent });
     const { handle, pids } = await begin(driver, place, DAEMON + "while :; do sleep 0.1; done");
@@ -78,7 +78,7 @@ for (const [how, parent] of [["with a cgroup", "nomad"], ["by environment and an
     place.remove();
   });
 
-  test(`raw_exec destroy kills what a task that ended left behind, ${how}`, async () => {
+  test(`raw_exec destroy kills what a task that ended left behind, ${how}`, PATIENCE, async () => {
     const place = makePlace();
     const driver = make({ cgroupParent: parent });
     const { handle, pids } = await begin(driver, place, DAEMON + "exit 3");
@@ -92,26 +92,30 @@ for (const [how, parent] of [["with a cgroup", "nomad"], ["by environment and an
   });
 }
 
-test("raw_exec leaves the wrapper's and log writers' work to the end when it stops a task", async () => {
-  const place = makePlace();
-  const driver = make();
-  const { handle } = await begin(
-    driver,
-    place,
-    "trap 'echo bye; exit 9' TERM; echo ready; while :; do sleep 0.02; done",
-  );
-  await driver.stop(handle, { killSignal: "SIGTERM", timeoutMs: 20_000 });
-  assert.equal((await wait(driver, handle)).exitCode, 9);
-  assert.equal(place.log("stdout"), "ready\nbye\n");
-  await driver.destroy(handle);
-  const left = listProcesses().filter(({ pid }) =>
-    readArguments(pid).some((word) => word.startsWith(place.root))
-  );
-  assert.deepEqual(left, [], "neither wrapper nor writers stay");
-  place.remove();
-});
+test(
+  "raw_exec leaves the wrapper's and log writers' work to the end when it stops a task",
+  PATIENCE,
+  async () => {
+    const place = makePlace();
+    const driver = make();
+    const { handle } = await begin(
+      driver,
+      place,
+      "trap 'echo bye; exit 9' TERM; echo ready; while :; do sleep 0.02; done",
+    );
+    await driver.stop(handle, { killSignal: "SIGTERM", timeoutMs: 20_000 });
+    assert.equal((await wait(driver, handle)).exitCode, 9);
+    assert.equal(place.log("stdout"), "ready\nbye\n");
+    await driver.destroy(handle);
+    const left = listProcesses().filter(({ pid }) =>
+      readArguments(pid).some((word) => word.startsWith(place.root))
+    );
+    assert.deepEqual(left, [], "neither wrapper nor writers stay");
+    place.remove();
+  },
+);
 
-test("raw_exec takes signal numbers from exit codes where the shell tells no more", async () => {
+test("raw_exec takes signal numbers from exit codes where the shell tells no more", PATIENCE, async () => {
   const place = makePlace();
   const driver = make({ tools: { exact: false } });
   for (
@@ -132,7 +136,7 @@ test("raw_exec takes signal numbers from exit codes where the shell tells no mor
   place.remove();
 });
 
-test("raw_exec rotates exactly where there is no split", async () => {
+test("raw_exec rotates exactly where there is no split", PATIENCE, async () => {
   const place = makePlace({ fileSizeMaxBytes: 700, filesMax: 100 });
   const driver = make({ tools: { split: null } });
   const text = 'i=100; while [ $i -lt 400 ]; do echo "line $i"; i=$((i+1)); done; echo oops >&2';
@@ -145,7 +149,7 @@ test("raw_exec rotates exactly where there is no split", async () => {
   place.remove();
 });
 
-test("raw_exec puts a log writer that died back in its place", async () => {
+test("raw_exec puts a log writer that died back in its place", PATIENCE, async () => {
   const place = makePlace();
   const driver = make();
   const { handle } = await begin(
@@ -167,22 +171,26 @@ test("raw_exec puts a log writer that died back in its place", async () => {
   place.remove();
 });
 
-test("raw_exec says that it does not know when its wrapper was killed, and still kills the tree", async () => {
-  const place = makePlace();
-  const driver = make();
-  const { handle, pids } = await begin(driver, place, "echo ready $$; while :; do sleep 0.1; done");
-  process.kill(Number(handle.state["pid"]), "SIGKILL");
-  const result = await wait(driver, handle);
-  assert.equal(result.exitCode, -1);
-  assert.match(result.error ?? "", /was killed/);
-  assert.ok(!gone(pids[0]!));
-  await driver.destroy(handle);
-  assert.ok(gone(pids[0]!));
-  assert.equal(await make().recover(handle), false, "nothing is left to recover");
-  place.remove();
-});
+test(
+  "raw_exec says that it does not know when its wrapper was killed, and still kills the tree",
+  PATIENCE,
+  async () => {
+    const place = makePlace();
+    const driver = make();
+    const { handle, pids } = await begin(driver, place, "echo ready $$; while :; do sleep 0.1; done");
+    process.kill(Number(handle.state["pid"]), "SIGKILL");
+    const result = await wait(driver, handle);
+    assert.equal(result.exitCode, -1);
+    assert.match(result.error ?? "", /was killed/);
+    assert.ok(!gone(pids[0]!));
+    await driver.destroy(handle);
+    assert.ok(gone(pids[0]!));
+    assert.equal(await make().recover(handle), false, "nothing is left to recover");
+    place.remove();
+  },
+);
 
-test("raw_exec recover refuses a pid that another process has now", async () => {
+test("raw_exec recover refuses a pid that another process has now", PATIENCE, async () => {
   const place = makePlace();
   const driver = make();
   const { handle } = await begin(driver, place, "echo ready; while :; do sleep 0.1; done");
@@ -195,7 +203,7 @@ test("raw_exec recover refuses a pid that another process has now", async () => 
   place.remove();
 });
 
-test("raw_exec passes every environment name and value on", async () => {
+test("raw_exec passes every environment name and value on", PATIENCE, async () => {
   const place = makePlace();
   const driver = make({ deniedEnv: ["AWS_*", "*_TOKEN"] });
   const env = {
@@ -223,7 +231,7 @@ test("raw_exec passes every environment name and value on", async () => {
   place.remove();
 });
 
-test("raw_exec runs as another user and refuses denied ones", async () => {
+test("raw_exec runs as another user and refuses denied ones", PATIENCE, async () => {
   assert.equal(process.getuid?.(), 0, "these tests run as root, as the agent does");
   const place = makePlace();
   chmodSync(place.root, 0o755);
@@ -241,7 +249,7 @@ test("raw_exec runs as another user and refuses denied ones", async () => {
   place.remove();
 });
 
-test("raw_exec carries out work_dir, oom_score_adj and cgroup_v2_override", async () => {
+test("raw_exec carries out work_dir, oom_score_adj and cgroup_v2_override", PATIENCE, async () => {
   const place = makePlace();
   const driver = make();
   const dir = join(place.root, "else where");
@@ -262,27 +270,31 @@ test("raw_exec carries out work_dir, oom_score_adj and cgroup_v2_override", asyn
   place.remove();
 });
 
-test("raw_exec carries out cgroup_v1_override, or says that this host has no such controller", async () => {
-  const place = makePlace();
-  const driver = make();
-  const mount = findControllerMount(readFileSync("/proc/mounts", "utf8"), "pids");
-  const name = `override-v1-${process.pid}`;
-  const config = { ...shell("grep :pids: /proc/self/cgroup"), cgroup_v1_override: [{ pids: name }] };
-  if (mount === null) {
-    const message = /this host mounts no v1 controller "pids"/;
-    await assert.rejects(driver.start(place.spec(config), () => undefined), message);
-  } else {
-    mkdirSync(join(mount, name));
-    const handle = await driver.start(place.spec(config), () => undefined);
-    await wait(driver, handle);
-    assert.match(place.log("stdout"), new RegExp(`:pids:/${name}\n`));
-    await driver.destroy(handle);
-    rmdirSync(join(mount, name));
-  }
-  place.remove();
-});
+test(
+  "raw_exec carries out cgroup_v1_override, or says that this host has no such controller",
+  PATIENCE,
+  async () => {
+    const place = makePlace();
+    const driver = make();
+    const mount = findControllerMount(readFileSync("/proc/mounts", "utf8"), "pids");
+    const name = `override-v1-${process.pid}`;
+    const config = { ...shell("grep :pids: /proc/self/cgroup"), cgroup_v1_override: [{ pids: name }] };
+    if (mount === null) {
+      const message = /this host mounts no v1 controller "pids"/;
+      await assert.rejects(driver.start(place.spec(config), () => undefined), message);
+    } else {
+      mkdirSync(join(mount, name));
+      const handle = await driver.start(place.spec(config), () => undefined);
+      await wait(driver, handle);
+      assert.match(place.log("stdout"), new RegExp(`:pids:/${name}\n`));
+      await driver.destroy(handle);
+      rmdirSync(join(mount, name));
+    }
+    place.remove();
+  },
+);
 
-test("killTree ends a v1 group by freezing it first, and does without cgroup.kill", async () => {
+test("killTree ends a v1 group by freezing it first, and does without cgroup.kill", PATIENCE, async () => {
   const mounts = findCgroupMounts(readFileSync("/proc/mounts", "utf8"));
   assert.ok(mounts.length > 0, "this host has cgroups");
   // The last is v1's freezer where there is one; on a host with v2 alone, the same is tried there.
@@ -296,7 +308,7 @@ test("killTree ends a v1 group by freezing it first, and does without cgroup.kil
   await eventually("the group is empty", () => killTree(tree) === 0 && removeCgroup(cgroup));
 });
 
-test("raw_exec finds commands in local/, then the task's directory, then PATH", async () => {
+test("raw_exec finds commands in local/, then the task's directory, then PATH", PATIENCE, async () => {
   const place = makePlace();
   const driver = make();
   const write = (path: string, text: string, mode = 0o755) => {
@@ -320,7 +332,7 @@ test("raw_exec finds commands in local/, then the task's directory, then PATH", 
   place.remove();
 });
 
-test("raw_exec that is disabled says so and starts nothing", async () => {
+test("raw_exec that is disabled says so and starts nothing", PATIENCE, async () => {
   const place = makePlace();
   const driver = createDrivers({}).get("raw_exec")!;
   const found = await driver.fingerprint();
@@ -332,7 +344,7 @@ test("raw_exec that is disabled says so and starts nothing", async () => {
   place.remove();
 });
 
-test("raw_exec start leaves nothing behind when the process cannot be made", async () => {
+test("raw_exec start leaves nothing behind when the process cannot be made", PATIENCE, async () => {
   const place = makePlace();
   const driver = make({ tools: { shell: ["/no/such/shell"] } });
   await assert.rejects(driver.start(place.spec(shell("exit 0")), () => undefined), { name: "DriverError" });
@@ -342,7 +354,7 @@ test("raw_exec start leaves nothing behind when the process cannot be made", asy
   place.remove();
 });
 
-test("raw_exec stop right after start meets the task, not the steps before it", async () => {
+test("raw_exec stop right after start meets the task, not the steps before it", PATIENCE, async () => {
   const place = makePlace();
   const driver = make();
   for (let i = 0; i < 5; i++) {

@@ -3,15 +3,16 @@
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, test } from "node:test";
 import type { Driver, ExitResult, TaskHandle } from "../../drivers/driver.ts";
 import { createDrivers, type PluginConfig } from "../../drivers/registry.ts";
-import { eventually, makePlace, type Place, sleep, startElsewhere, wait } from "./fixture.ts";
+import { eventually, makePlace, PATIENCE, type Place, sleep, startElsewhere, wait } from "./fixture.ts";
 
 export interface Subject {
   /** Name of the driver. */
   name: string;
   plugins: () => PluginConfig;
+  /** Before every test; does its work once. */
   setUp?: () => Promise<void>;
   tearDown?: () => Promise<void>;
   /** False: the driver knows only the code, 128 + the signal's number. */
@@ -41,7 +42,8 @@ export function driverSuite(subject: Subject): void {
   const { name, config } = subject;
   const told = (signal: number) => subject.tellsSignals === false ? 0 : signal;
   const it = (what: string, run: (driver: Driver, place: Place) => Promise<void>) => {
-    test(`${name} ${what}`, async () => {
+    test(`${name} ${what}`, PATIENCE, async () => {
+      await subject.setUp?.();
       const place = makePlace();
       const driver = createDrivers(subject.plugins()).get(name)!;
       const begun: TaskHandle[] = [];
@@ -62,7 +64,6 @@ export function driverSuite(subject: Subject): void {
       }
     });
   };
-  before(async () => await subject.setUp?.());
   after(async () => await subject.tearDown?.());
 
   it("is detected, healthy and says so in its attributes", async (driver) => {
@@ -174,24 +175,30 @@ export function driverSuite(subject: Subject): void {
     await driver.destroy(handle);
   });
 
-  test(`${name} recovers a running task after kill -9 of its parent, output and exit code included`, async () => {
-    const place = makePlace({ fileSizeMaxBytes: 64, filesMax: 100 });
-    const spec = place.spec(config.ticks(100));
-    const elsewhere = await startElsewhere(name, subject.plugins(), spec);
-    await eventually("some output", () => place.log("stdout").length > 20);
-    await elsewhere.kill();
-    await sleep(300);
-    const driver = createDrivers(subject.plugins()).get(name)!;
-    assert.equal(await driver.recover(elsewhere.handle), true);
-    assert.deepEqual(await wait(driver, elsewhere.handle), { exitCode: 0, signal: 0, oomKilled: false });
-    assert.equal(place.log("stdout"), "tick\n".repeat(100));
-    const sizes = place.logBytes("stdout").map((bytes) => bytes.length);
-    assert.deepEqual(new Set(sizes.slice(0, -1)), new Set([64]), "every file but the last is exactly full");
-    await driver.destroy(elsewhere.handle);
-    place.remove();
-  });
+  test(
+    `${name} recovers a running task after kill -9 of its parent, output and exit code included`,
+    PATIENCE,
+    async () => {
+      await subject.setUp?.();
+      const place = makePlace({ fileSizeMaxBytes: 64, filesMax: 100 });
+      const spec = place.spec(config.ticks(100));
+      const elsewhere = await startElsewhere(name, subject.plugins(), spec);
+      await eventually("some output", () => place.log("stdout").length > 20);
+      await elsewhere.kill();
+      await sleep(300);
+      const driver = createDrivers(subject.plugins()).get(name)!;
+      assert.equal(await driver.recover(elsewhere.handle), true);
+      assert.deepEqual(await wait(driver, elsewhere.handle), { exitCode: 0, signal: 0, oomKilled: false });
+      assert.equal(place.log("stdout"), "tick\n".repeat(100));
+      const sizes = place.logBytes("stdout").map((bytes) => bytes.length);
+      assert.deepEqual(new Set(sizes.slice(0, -1)), new Set([64]), "every file but the last is exactly full");
+      await driver.destroy(elsewhere.handle);
+      place.remove();
+    },
+  );
 
-  test(`${name} knows the exit code of a task that ended while nobody was there`, async () => {
+  test(`${name} knows the exit code of a task that ended while nobody was there`, PATIENCE, async () => {
+    await subject.setUp?.();
     const place = makePlace();
     const elsewhere = await startElsewhere(name, subject.plugins(), place.spec(config.ticks(25)));
     await elsewhere.kill();
@@ -204,38 +211,44 @@ export function driverSuite(subject: Subject): void {
     place.remove();
   });
 
-  test(`${name} recovers a task whose handle nobody lived to store, and else leaves nothing`, async () => {
-    const place = makePlace();
-    const spec = place.spec(config.ticks(50));
-    const elsewhere = await startElsewhere(name, subject.plugins(), spec);
-    await elsewhere.kill();
-    const driver = createDrivers(subject.plugins()).get(name)!;
-    // What the client stores before a start.
-    const starting = (id: string): TaskHandle => ({
-      driver: name,
-      id,
-      state: { starting: true, logsDir: spec.logs.dir, taskDir: spec.taskDir },
-    });
-    const handle = starting(spec.id);
-    assert.equal(await driver.recover(handle), config.script !== null);
-    if (config.script !== null) {
-      assert.equal(handle.state["starting"], undefined, "the handle is whole now");
-      assert.deepEqual(await wait(driver, handle), { exitCode: 0, signal: 0, oomKilled: false });
-      assert.equal(place.log("stdout"), "tick\n".repeat(50));
-      await driver.destroy(handle);
-    }
-    const never = starting(place.spec({}).id);
-    assert.equal(await driver.recover(never), false);
-    await driver.stop(never, { killSignal: "SIGTERM", timeoutMs: 10 });
-    await driver.destroy(never);
-    place.remove();
-  });
+  test(
+    `${name} recovers a task whose handle nobody lived to store, and else leaves nothing`,
+    PATIENCE,
+    async () => {
+      await subject.setUp?.();
+      const place = makePlace();
+      const spec = place.spec(config.ticks(50));
+      const elsewhere = await startElsewhere(name, subject.plugins(), spec);
+      await elsewhere.kill();
+      const driver = createDrivers(subject.plugins()).get(name)!;
+      // What the client stores before a start.
+      const starting = (id: string): TaskHandle => ({
+        driver: name,
+        id,
+        state: { starting: true, logsDir: spec.logs.dir, taskDir: spec.taskDir },
+      });
+      const handle = starting(spec.id);
+      assert.equal(await driver.recover(handle), config.script !== null);
+      if (config.script !== null) {
+        assert.equal(handle.state["starting"], undefined, "the handle is whole now");
+        assert.deepEqual(await wait(driver, handle), { exitCode: 0, signal: 0, oomKilled: false });
+        assert.equal(place.log("stdout"), "tick\n".repeat(50));
+        await driver.destroy(handle);
+      }
+      const never = starting(place.spec({}).id);
+      assert.equal(await driver.recover(never), false);
+      await driver.stop(never, { killSignal: "SIGTERM", timeoutMs: 10 });
+      await driver.destroy(never);
+      place.remove();
+    },
+  );
 
   if (config.script === null) return;
   const { script } = config;
   processTests(it, script);
 
-  test(`${name} rotates exactly, hundreds of files, while nobody is there`, async () => {
+  test(`${name} rotates exactly, hundreds of files, while nobody is there`, PATIENCE, async () => {
+    await subject.setUp?.();
     const place = makePlace({ fileSizeMaxBytes: 3000, filesMax: 100_000 });
     const count = 20_000;
     const text = `i=0; while [ $i -lt ${count} ]; do echo "line $i of a task alone"; i=$((i+1)); ` +
