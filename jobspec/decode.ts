@@ -16,18 +16,30 @@ const BLOCK_STEPS = 25;
 
 type JsonRecord = Record<string, Json>;
 
-const labelCounts = new WeakMap<BlockTable, ReadonlyMap<string, number>>();
+interface BlockNamesOf {
+  readonly native: ReadonlyMap<string, number>;
+  /** In JSON syntax what may be either is an attribute. */
+  readonly json: ReadonlyMap<string, number>;
+}
+
+const namesOf = new WeakMap<BlockTable, BlockNamesOf>();
 
 /** Block types of a table with the number of their labels. */
-function blockNames(table: BlockTable): ReadonlyMap<string, number> {
-  let names = labelCounts.get(table);
+function blockNames(table: BlockTable, json = false): ReadonlyMap<string, number> {
+  let names = namesOf.get(table);
   if (!names) {
-    const all = new Map<string, number>();
-    for (const [name, spec] of Object.entries(table.blocks)) all.set(name, spec.table().labels.length);
-    for (const name of Object.keys(table.free)) all.set(name, 0);
-    labelCounts.set(table, names = all);
+    const counts = Object.entries(table.blocks).map(([name, spec]) =>
+      [name, spec.table().labels.length] as const
+    );
+    const free = Object.entries(table.free);
+    const onlyBlocks = free.filter(([, spec]) => !spec.alsoAttribute);
+    names = {
+      native: new Map([...counts, ...free.map(([name]) => [name, 0] as const)]),
+      json: new Map([...counts, ...onlyBlocks.map(([name]) => [name, 0] as const)]),
+    };
+    namesOf.set(table, names);
   }
-  return names;
+  return json ? names.json : names.native;
 }
 
 export function headerPlace(block: Block): Place {
@@ -61,7 +73,7 @@ class BlockDecoder {
   decode(): JsonRecord {
     const { table, block } = this;
     this.evaluator.budget.steps(BLOCK_STEPS);
-    const content = readContent(this.body, blockNames(table), this.evaluator);
+    const content = readContent(this.body, blockNames(table, this.body.json !== undefined), this.evaluator);
     this.#defaults();
     table.labels.forEach((label, i) => {
       if (label.field) this.#record[label.field] = block.labels[i]!.text;
@@ -108,7 +120,8 @@ class BlockDecoder {
     if (spec) {
       const value = decodeAttribute(attribute, spec, this.evaluator, table.generic);
       if (value === undefined) return;
-      this.#record[spec.field || name] = value;
+      // null says "as if it were not there", also where something else than null stands for that.
+      this.#record[spec.field || name] = value ?? spec.absent;
       if (value !== null) this.#given.set(name, attribute);
     } else if (free?.alsoAttribute) {
       this.#seen.set(name, { source: attribute.source, start: attribute.nameStart, end: attribute.end });

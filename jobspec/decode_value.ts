@@ -61,7 +61,7 @@ class ValueError extends Error {
   }
 }
 
-/** The value of an attribute, or undefined after a report. */
+/** The value of an attribute, null where null is allowed, or undefined after a report. */
 export function decodeAttribute(
   attribute: Attribute,
   spec: AttributeSpec,
@@ -121,7 +121,7 @@ function converted(value: Value, type: Type): Value {
 function tableValue(value: Value, spec: AttributeSpec): Json {
   if (spec.kind === "duration" || spec.kind === "durationMs") return duration(value, spec.kind);
   if (value instanceof NullValue) {
-    if (spec.nullable) return spec.absent;
+    if (spec.nullable) return null;
     throw unsuitable("null value is not allowed");
   }
   return valueOfKind(value, spec.kind);
@@ -204,7 +204,7 @@ function duration(value: Value, kind: ValueKind): Json {
 
 /** Blocks that the reference decodes through a generic path: null counts as absent, small integers wrap around. */
 function genericValue(value: Value, spec: AttributeSpec, name: string): Json {
-  if (value instanceof NullValue) return spec.absent;
+  if (value instanceof NullValue) return null;
   try {
     if (spec.kind === "string") return convert(value, "string") as string;
     if (spec.kind === "bool") return convert(value, "bool") as boolean;

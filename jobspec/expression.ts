@@ -125,6 +125,8 @@ export class Evaluator {
       case "unary":
         return this.#unary(node);
       case "sourced":
+        // Where only constants are allowed, strings of JSON are not templates.
+        if (this.options.unknownNames === "constant") return normalizeText(node.source.text);
         return this.forSource(node.source).evaluate(node.inner);
       case "broken":
         return UNKNOWN;

@@ -73,7 +73,7 @@ export function parseJob(source: string | Uint8Array, options: ParseJobOptions =
 
 /** Native or JSON syntax, as the first character says. */
 export function parseSyntax(file: SourceFile, diagnostics: Diagnostics): Body {
-  return /^\ufeff?\s*\{/.test(file.text) ? parseJsonBody(file, diagnostics) : parseBody(file, diagnostics);
+  return file.text.startsWith("{") ? parseJsonBody(file, diagnostics) : parseBody(file, diagnostics);
 }
 
 class JobCompiler {

@@ -291,7 +291,7 @@ export function readJsonBody(body: Body, blocks: BlockNames, diagnostics: Diagno
     if (seen.has(name)) {
       diagnostics.error(
         place,
-        "Attribute redefined",
+        "Duplicate argument",
         `The argument "${name}" was already set. Each argument may be set only once.`,
       );
       continue;
@@ -322,11 +322,11 @@ class BlockReader {
   read(value: JsonNode, missing: number, labels: readonly Label[]): void {
     const { property, name, source, diagnostics } = this.context;
     if (value.kind === "null") return;
-    if (value.kind === "array") {
+    if (value.kind === "array" && (value.items.length > 0 || missing === 0)) {
       for (const item of value.items) this.read(item, missing, labels);
       return;
     }
-    if (value.kind !== "object") {
+    if (value.kind !== "object" && value.kind !== "array") {
       const what = missing > 0
         ? "whose keys are the labels of the block"
         : `with the content of the ${name} block`;
@@ -337,8 +337,16 @@ class BlockReader {
       );
       return;
     }
-    if (missing > 0) {
-      for (const label of value.properties) {
+    if (missing > 0 || value.kind === "array") {
+      const properties = value.kind === "array" ? [] : value.properties;
+      if (properties.length === 0) {
+        diagnostics.error(
+          { source, start: value.start, end: value.end },
+          "Missing block label",
+          `At least one object property is required, whose name represents the ${name} block's label.`,
+        );
+      }
+      for (const label of properties) {
         const text = normalizeText(label.name);
         this.read(label.value, missing - 1, [...labels, {
           text,
