@@ -197,6 +197,26 @@ function pairIds(recorded: unknown, live: unknown): void {
   if (a?.ID?.length === 36 && b?.ID) ids.pair(a.ID, b.ID);
 }
 
+/** Answers of which the values are compared too: what is volatile is left out first. */
+const VALUES = new Set(
+  ("101 102 103 104 105 109 110 111 113 129 173 184 186 187 190 192 193 194 195 199 203 231 236 239 240 245 252 256 " +
+    "257 288 292 463 487 488 512 575 586 592 597 748").split(" "),
+);
+
+function stable(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(stable);
+  if (typeof value === "string") {
+    return value.replace(/[0-9a-f]{8}-[0-9a-f-]{27}/g, "ID").replace(/\d{10}-[0-9a-f]{8}/, "N");
+  }
+  if (typeof value !== "object" || value === null) return value;
+  const kept = Object.entries(value).filter(([key]) =>
+    !/Index$|Time$|^(Hash|RequireProgressBy|Index)$/.test(key)
+  );
+  return Object.fromEntries(
+    kept.sort(([a], [b]) => a < b ? -1 : 1).map(([key, item]) => [key, stable(item)]),
+  );
+}
+
 async function replay(recording: Recording): Promise<void> {
   const { request, response } = recording;
   const body = bodyOf(recording);
@@ -213,6 +233,12 @@ async function replay(recording: Recording): Promise<void> {
   if ("body" in response) {
     const value = live.json ?? JSON.parse(live.text);
     assert.deepEqual(shapeDifferences(response.body, value, { lenient: LENIENT.has(recording.number) }), []);
+    if (VALUES.has(recording.number)) {
+      // Recorded in the moment of registering: there nothing runs yet.
+      const moment = recording.number === "748" ? { Status: "pending", Stable: false } : {};
+      const now = Array.isArray(value) ? value : { ...value, ...moment };
+      assert.deepEqual(stable(now), stable(response.body));
+    }
     pairIds(response.body, value);
   }
 }
