@@ -8,6 +8,10 @@ export function deriveJobStatus(tables: Tables, key: string, job: Job, evalsDele
   if (runsUntilStopped(job)) return job.Stop ? "dead" : "running";
   const work = tables.work.get(key);
   if (work && work.openAllocs > 0) return "running";
+  // Only the newest deployment can still move.
+  const deploymentId = tables.deploymentsByJob.get(key)?.at(-1);
+  const deployment = deploymentId === undefined ? undefined : tables.deployments.get(deploymentId);
+  if (deployment && isActive(deployment)) return "running";
   if (work && work.openEvals > 0) return "pending";
   const had = evalsDeleted || (work !== undefined && work.evals.size > 0) || tables.allocs.hasJob(key);
   return had ? "dead" : "pending";

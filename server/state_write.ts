@@ -252,6 +252,7 @@ export class Write {
     if (left.length > 0) this.tables.deploymentsByJob.set(key, left);
     else this.tables.deploymentsByJob.delete(key);
     this.changes.removedDeployments.push(id);
+    this.derive(key);
     this.touch("deployment");
   }
 
@@ -259,6 +260,7 @@ export class Write {
     for (const deployment of this.#deployments.values()) {
       deployment.ModifyIndex = this.index;
       if (this.time) deployment.ModifyTime = this.time;
+      this.derive(jobKey(deployment.Namespace, deployment.JobID));
       indexDeployment(this.tables, deployment);
       this.changes.deployments.push(deployment);
       this.touch("deployment");

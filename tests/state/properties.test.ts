@@ -316,6 +316,8 @@ test("a job's status follows from what is there, after every command", () => {
           const evals = [...state.evalsByJob("default", job.ID)];
           if (allocs.some((a) => a.DesiredStatus === "run" && !isOver(a))) {
             assert.equal(job.Status, "running");
+          } else if (state.latestDeployment("default", job.ID)?.Status === "running") {
+            assert.equal(job.Status, "running");
           } else if (evals.some((e) => e.Status === "pending" || e.Status === "blocked")) {
             assert.equal(job.Status, "pending");
           } else if (allocs.length > 0 || evals.length > 0) assert.equal(job.Status, "dead");

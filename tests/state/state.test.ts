@@ -63,6 +63,28 @@ test("State derives a job's status from its evaluations and allocations", () => 
   assert.equal(b.state.jobVersions("default", "web")[0], job(), "the newest version is the job");
 });
 
+test("a job with a deployment that still moves is running, even when nothing could be placed", () => {
+  const b = new Bench();
+  b.register(makeJob("web"), [makeEval(0, "web")]);
+  const status = () => b.state.job("default", "web")!.Status;
+  b.plan(
+    makePlan("web", {
+      deployment: makeDeployment(0, "web"),
+      evals: [makeEval(0, "web", { Status: "blocked" })],
+    }),
+  );
+  assert.equal(status(), "running");
+  b.must({
+    kind: "deployment.status",
+    time: b.time,
+    id: uuid(0x70000),
+    status: "failed",
+    description: "",
+    evals: [],
+  });
+  assert.equal(status(), "pending");
+});
+
 test("State keeps periodic, parameterized and system jobs running until they are stopped", () => {
   const b = new Bench();
   const periodic = {
