@@ -95,7 +95,8 @@ export class Cluster extends Rig {
         if (!this.live.has(alloc.NodeID)) continue;
         const stopping = alloc.DesiredStatus !== "run";
         const ended = ["complete", "failed", "lost"].includes(alloc.ClientStatus);
-        if (stopping ? !ended : alloc.ClientStatus === "pending") return false;
+        const ends = ["completes", "fails"].includes(this.behaviour(alloc.Job));
+        if (stopping || ends ? !ended : alloc.ClientStatus === "pending") return false;
       }
       return true;
     });
