@@ -27,16 +27,30 @@ async function end(child: ChildProcess): Promise<void> {
   await gone;
 }
 
-/** Processes whose command line holds `mark`, the wrapper shells of the driver left out. */
-async function processes(mark: string): Promise<number[]> {
+/** Processes that are `sleep mark`; with `all` the driver's wrappers and what is about to become it, too. */
+async function processes(mark: string, all = false): Promise<number[]> {
   const found: number[] = [];
   for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name))) {
     const line = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-    if (line.startsWith(`sleep\0${mark}\0`) || line.startsWith(`/bin/sleep\0${mark}\0`)) {
-      found.push(Number(pid));
-    }
+    if (all ? line.includes(`\0${mark}\0`) : line === `/bin/sleep\0${mark}\0`) found.push(Number(pid));
   }
   return found;
+}
+
+/** Ends everything that holds a mark, until nothing does. */
+async function sweep(marks: string[]): Promise<void> {
+  for (let round = 0; round < 50; round++) {
+    const left = (await Promise.all(marks.map((mark) => processes(mark, true)))).flat();
+    if (left.length === 0) return;
+    for (const pid of left) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch (error) {
+        assert.equal((error as NodeJS.ErrnoException).code, "ESRCH");
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
 }
 
 interface Fleet {
@@ -99,7 +113,7 @@ async function withFleet(count: number, run: (fleet: Fleet) => Promise<void>): P
     await run(fleet);
   } finally {
     await fleet.kill();
-    for (const pid of await find()) process.kill(pid, "SIGKILL");
+    await sweep(jobs.map((job) => job.mark));
     await server.stop();
     await rm(dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
   }
