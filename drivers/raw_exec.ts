@@ -24,6 +24,7 @@ import {
   bootId,
   isAlive,
   isRunning,
+  listProcesses,
   readArguments,
   readEnvironment,
   readMemory,
@@ -310,8 +311,9 @@ export class RawExecDriver implements Driver {
     if (!isStarting(handle)) return handle.state as unknown as RawExecState;
     const runDir = runDirOfStarting(handle);
     const saved = loadState(runDir) as RawExecState | null;
-    const pid = Number(readRunFile(runDir, "wrapper")?.trim() ?? 0);
-    if (saved === null || !(pid > 0)) return null;
+    if (saved === null) return null;
+    const pid = Number(readRunFile(runDir, "wrapper")?.trim() ?? 0) || findWrapper(runDir);
+    if (pid === 0) return null;
     const own = readArguments(pid).includes(runDir);
     handle.state = { ...saved, pid, startTicks: own ? readStat(pid)?.startTicks ?? 0 : 0 };
     return handle.state as unknown as RawExecState;
@@ -549,6 +551,13 @@ function pidOf(child: ChildProcess): Promise<number> {
     return Promise.resolve(child.pid);
   }
   return new Promise((_, reject) => child.on("error", reject));
+}
+
+/** A wrapper that has not come to write its pid: known by the run directory in its arguments. 0 for none. */
+function findWrapper(runDir: string): number {
+  const found = listProcesses().filter(({ pid }) => readArguments(pid).includes(runDir));
+  const pids = new Set(found.map(({ pid }) => pid));
+  return found.find(({ ppid }) => !pids.has(ppid))?.pid ?? 0;
 }
 
 function lost(op: string, handle: TaskHandle): DriverError {
