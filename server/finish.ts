@@ -36,7 +36,7 @@ export function finish(builder: PlanBuilder, outcome: Outcome): Plan {
   const hasFailures = Object.keys(outcome.failed).length > 0;
   const waits = hasFailures && outcome.blocks;
   const wasBlocked = evaluation.Status === "blocked";
-  const created = [...outcome.followups];
+  const created = [...outcome.followups, ...builder.evictions.values()];
   const done: Evaluation = {
     ...evaluation,
     Status: "complete",
@@ -44,7 +44,7 @@ export function finish(builder: PlanBuilder, outcome: Outcome): Plan {
     FailedTGAllocs: hasFailures ? outcome.failed : null,
     QueuedAllocations: outcome.queued,
     PlanAnnotations: evaluation.PlanAnnotations ??
-      { DesiredTGUpdates: outcome.desired, PreemptedAllocs: null },
+      { DesiredTGUpdates: outcome.desired, PreemptedAllocs: evictedStubs(builder) },
     DeploymentID: outcome.deploymentId || evaluation.DeploymentID,
     SnapshotIndex: outcome.snapshotIndex,
     WaitUntil: null,
@@ -68,6 +68,21 @@ export function finish(builder: PlanBuilder, outcome: Outcome): Plan {
     created,
     failed: outcome.failed,
   };
+}
+
+/** What a plan's annotations tell of the allocations that make room; null when none does. */
+function evictedStubs(builder: PlanBuilder): unknown[] | null {
+  if (builder.evicted.length === 0) return null;
+  return builder.evicted.map((alloc) => ({
+    ID: alloc.ID,
+    Namespace: alloc.Namespace,
+    Name: alloc.Name,
+    NodeID: alloc.NodeID,
+    JobID: alloc.JobID,
+    JobType: alloc.Job.Type,
+    JobVersion: alloc.Job.Version,
+    TaskGroup: alloc.TaskGroup,
+  }));
 }
 
 /** A blocked evaluation that did not get everything goes on waiting, with what it learned. */

@@ -156,15 +156,15 @@ class GenericRun {
         continue;
       }
       if (placed >= this.input.placementsMax) return true;
-      if (!this.#place(wish)) continue;
+      if (!this.#place(wish, changes.desired)) continue;
       placed++;
       this.#queued[wish.group.Name]!--;
     }
     return false;
   }
 
-  #place(wish: PlacementWish): boolean {
-    const { state, random, nowNs } = this.input;
+  #place(wish: PlacementWish, desired: ReconcileResult["desired"]): boolean {
+    const { random, nowNs } = this.input;
     const { group, previous } = wish;
     const job = wish.version ?? this.#job!;
     const placedGroup = wish.version?.TaskGroups.find((candidate) => candidate.Name === group.Name) ?? group;
@@ -183,8 +183,9 @@ class GenericRun {
     }
     const { choice } = found;
     if (wish.stopPrevious) this.#builder.stop(wish.stopPrevious);
+    const id = random.uuid();
     this.#builder.place({
-      id: random.uuid(),
+      id,
       name: wish.name,
       group: group.Name,
       nodeId: choice.node.ID,
@@ -203,10 +204,9 @@ class GenericRun {
         : previous.RescheduleTracker,
       preempted: choice.preempted.map((alloc) => alloc.ID),
     });
-    for (const alloc of choice.preempted) {
-      this.#builder.result.preemptions.push({ id: alloc.ID, by: this.#builder.result.placements.at(-1)!.id });
-    }
-    return state !== null;
+    this.#builder.preempt(choice.preempted, id, { random, nowNs });
+    desired[group.Name]!.Preemptions += choice.preempted.length;
+    return true;
   }
 
   #preference({ previous, rescheduled, group }: PlacementWish): {

@@ -2,6 +2,7 @@
 // placements point into, and beside it what the plan holds on its nodes until it is applied.
 import type {
   AllocatedResources,
+  Allocation,
   AllocMetric,
   Deployment,
   Evaluation,
@@ -9,6 +10,7 @@ import type {
   RescheduleTracker,
 } from "../core/types.ts";
 import type { PlannedStop, PlanResult } from "./commands.ts";
+import { jobEvaluation, type Stamp } from "./evaluations.ts";
 import type { Demand } from "./node_table.ts";
 
 /** Placements of a group that keep their own metrics; those after them share one without scores. */
@@ -58,6 +60,9 @@ export interface PlacementInput {
 export class PlanBuilder {
   readonly result: PlanResult;
   readonly holds: Hold[] = [];
+  readonly evicted: Allocation[] = [];
+  /** Evaluations of the jobs that lose allocations, by job. */
+  readonly evictions = new Map<string, Evaluation>();
   #jobs = new Map<number, number>();
   #resources = new Map<AllocatedResources, number>();
   #metrics = new Map<AllocMetric, number>();
@@ -133,6 +138,17 @@ export class PlanBuilder {
     });
     this.holds.push({ slot: input.slot, demand: input.before, sign: -1, placement: null });
     this.holds.push({ slot: input.slot, demand: input.after, sign: 1, placement: null });
+  }
+
+  /** Evicts others for a placement; their jobs look for room elsewhere. */
+  preempt(evicted: readonly Allocation[], by: string, stamp: Stamp): void {
+    for (const alloc of evicted) {
+      this.result.preemptions.push({ id: alloc.ID, by });
+      const key = `${alloc.Namespace}\0${alloc.JobID}`;
+      if (this.evictions.has(key)) continue;
+      this.evictions.set(key, jobEvaluation(alloc.Job, "preemption", stamp));
+    }
+    this.evicted.push(...evicted);
   }
 
   stop(stop: PlannedStop): void {

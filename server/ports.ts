@@ -82,6 +82,17 @@ export function portAskOf(group: TaskGroup): PortAsk | null {
   return network || tasks.length > 0 ? { group: network, tasks } : null;
 }
 
+/** Keys of the static ports of the ask on the node's first address each. */
+export function staticPortKeys(ask: PortAsk, node: Node): number[] {
+  const { addresses } = nodePorts(node);
+  return [ask.group, ...ask.tasks.map((task) => task.network)].flatMap((network) =>
+    (network?.ReservedPorts ?? []).flatMap((port) => {
+      const address = addresses.get(port.HostNetwork || "default")?.[0];
+      return address && !port.IgnoreCollision ? [portKey(address.ip, port.Value)] : [];
+    })
+  );
+}
+
 export interface PortGrant {
   networks: NetworkResource[] | null;
   ports: AllocatedPort[] | null;

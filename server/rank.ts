@@ -8,6 +8,7 @@
 // overlay goes through one journal, which the run takes back at its end.
 import type { Random } from "../core/env.ts";
 import type { AllocatedResources, Allocation, AllocMetric, Job, Node, TaskGroup } from "../core/types.ts";
+import { isClientTerminal, isServerTerminal } from "./alloc_sets.ts";
 import { type AttributeColumn, attributeColumn, type Candidates } from "./candidates.ts";
 import { demandOf, groupDemand } from "./demand.ts";
 import { asksForInstances, assignInstances, InstancesInUse } from "./devices.ts";
@@ -17,7 +18,8 @@ import { FullSearch } from "./full_search.ts";
 import { matchesGlob } from "./glob.ts";
 import { MetricTally, type ScoreRow, type SearchScope } from "./metrics.ts";
 import type { Demand } from "./node_table.ts";
-import { assignPorts, type PortAsk, portAskOf, type PortGrant } from "./ports.ts";
+import { assignPorts, type PortAsk, portAskOf, type PortGrant, staticPortKeys } from "./ports.ts";
+import { choosePreempted, hurtsLess, preemptionEnabled } from "./preempt.ts";
 import { groupResources, resourcesInPlace, withGrants } from "./resources.ts";
 import { Scoring } from "./scoring.ts";
 import { SlotCounts } from "./slot_counts.ts";
@@ -26,6 +28,8 @@ import { exhausted, portTaken, UsageJournal, type UsageOverlay } from "./usage.t
 
 /** Nodes with a score of 0 or less that the sample passes over while it hopes for better ones. */
 const SKIPPED_MAX = 3;
+/** Nodes on which room could be made that are compared with each other. */
+const PREEMPTIONS_COMPARED_MAX = 16;
 
 export interface RankerInput {
   state: StateReader;
@@ -126,7 +130,7 @@ export class Ranker {
   release(alloc: Allocation, wasLive: boolean): void {
     const slot = this.input.state.nodeTable.slot(alloc.NodeID);
     // What has ended holds nothing any more.
-    if (slot < 0 || isOver(alloc)) return;
+    if (slot < 0 || isClientTerminal(alloc)) return;
     this.journal.add(slot, demandOf(alloc.AllocatedResources), -1);
     this.#freed.add(alloc.ID);
     this.#instances.delete(slot);
@@ -200,7 +204,7 @@ export class Ranker {
     const search = this.#search(group);
     const began = this.input.stopwatchNs?.() ?? 0;
     const tally = new MetricTally();
-    const found = this.#find(search, wish, tally);
+    const found = this.#find(search, wish, tally) ?? this.#findByPreemption(search, wish, tally);
     const elapsed = () => Math.round((this.input.stopwatchNs?.() ?? 0) - began);
     if (!found) return { choice: null, failure: tally.build(this.#scope, group, elapsed()) };
     const metrics = wish.metrics ? tally.build(this.#scope, group, elapsed()) : null;
@@ -226,6 +230,66 @@ export class Ranker {
     if (!this.#usable(search, slot, wish, tally)) return null;
     if (wish.metrics) tally.row(this.#rowOf(search, slot));
     return this.#grant(search, slot, tally);
+  }
+
+  /** Makes room by evicting less important allocations, where the cluster allows that. */
+  #findByPreemption(search: GroupSearch, wish: Wish, tally: MetricTally): Found | null {
+    const { state, job, candidates } = this.input;
+    if (!preemptionEnabled(job, state.schedulerConfig())) return null;
+    let best: { slot: number; evicted: Allocation[] } | null = null;
+    let solutions = 0;
+    for (const slot of wish.only !== undefined ? [wish.only] : candidates.slots) {
+      const node = state.nodeTable.nodes[slot]!;
+      if (!search.feasibility.feasible(slot) || search.distinct.reason(slot)) continue;
+      if (search.perAllocVolumes && !search.perAllocVolumes(node, wish.index)) continue;
+      const evicted = this.#evictable(search, slot, node);
+      if (!evicted) continue;
+      if (!best || hurtsLess(evicted, best.evicted)) best = { slot, evicted };
+      if (++solutions >= PREEMPTIONS_COMPARED_MAX) break;
+    }
+    return best && this.#evict(search, best.slot, best.evicted, tally);
+  }
+
+  #evictable(search: GroupSearch, slot: number, node: Node): Allocation[] | null {
+    const { state, overlay, job } = this.input;
+    const { nodeTable: table } = state;
+    const lack = {
+      cpuMhz: table.cpuUsed[slot]! + overlay.cpu[slot]! + search.ask.cpuMhz - table.cpuTotal[slot]!,
+      memoryMb: table.memoryUsed[slot]! + overlay.memory[slot]! + search.ask.memoryMb -
+        table.memoryTotal[slot]!,
+      diskMb: table.diskUsed[slot]! + overlay.disk[slot]! + search.ask.diskMb - table.diskTotal[slot]!,
+      ports: search.ports
+        ? staticPortKeys(search.ports, node).filter((key) => portTaken(table, overlay, slot, key))
+        : [],
+    };
+    const running: Allocation[] = [];
+    for (const alloc of state.allocsByNode(node.ID)) {
+      if (isClientTerminal(alloc) || this.#freed.has(alloc.ID)) continue;
+      if (isServerTerminal(alloc)) {
+        // It is leaving already: evicting others in its place would be too much.
+        const demand = demandOf(alloc.AllocatedResources);
+        lack.cpuMhz -= demand.cpuMhz;
+        lack.memoryMb -= demand.memoryMb;
+        lack.diskMb -= demand.diskMb;
+        lack.ports = lack.ports.filter((key) => !demand.ports.includes(key));
+      } else if (alloc.JobID !== job.ID || alloc.Namespace !== job.Namespace) running.push(alloc);
+    }
+    const evicted = choosePreempted(running, job.Priority, lack);
+    return evicted && evicted.length > 0 ? evicted : null;
+  }
+
+  #evict(search: GroupSearch, slot: number, evicted: Allocation[], tally: MetricTally): Found | null {
+    const before = this.journal.length;
+    for (const alloc of evicted) this.release(alloc, false);
+    const granted = exhausted(this.input.state.nodeTable, this.input.overlay, slot, search.ask)
+      ? null
+      : this.#grant(search, slot, tally);
+    if (granted) return { ...granted, preempted: evicted };
+    this.journal.rollback(before);
+    for (const alloc of evicted) this.#freed.delete(alloc.ID);
+    this.#instances.delete(slot);
+    this.#touch(slot);
+    return null;
   }
 
   /** Where there is no choice of nodes only the fit is worth telling. */
@@ -375,7 +439,7 @@ export class Ranker {
     if (known) return known;
     const used = new InstancesInUse();
     for (const alloc of this.input.state.allocsByNode(node.ID)) {
-      if (!isOver(alloc) && !this.#freed.has(alloc.ID)) used.add(alloc.AllocatedResources);
+      if (!isClientTerminal(alloc) && !this.#freed.has(alloc.ID)) used.add(alloc.AllocatedResources);
     }
     for (const resources of this.#planned.get(slot) ?? []) used.add(resources);
     this.#instances.set(slot, used);
@@ -485,9 +549,4 @@ function isSystem(job: Job): boolean {
 function inDatacenters(node: Node, job: Job): boolean {
   if (job.NodePool !== "all" && node.NodePool !== job.NodePool) return false;
   return job.Datacenters.some((glob) => matchesGlob(glob, node.Datacenter));
-}
-
-function isOver(alloc: Allocation): boolean {
-  return alloc.ClientStatus === "complete" || alloc.ClientStatus === "failed" ||
-    alloc.ClientStatus === "lost";
 }

@@ -402,7 +402,8 @@ class SystemRun {
       rescheduleTracker: null,
       preempted: choice.preempted.map((alloc) => alloc.ID),
     });
-    for (const alloc of choice.preempted) this.#builder.result.preemptions.push({ id: alloc.ID, by: id });
+    this.#builder.preempt(choice.preempted, id, this.input);
+    work.desired.Preemptions += choice.preempted.length;
     work.placed++;
     this.#placed++;
     if (!live) this.#queued[group.Name]!--;
