@@ -76,7 +76,7 @@ export interface ServerContext {
    * Proposes one command and waits until it is durable and applied here. Throws ApiError with the refusal's status when a
    * rule refused it, NotLeaderError when this is not the leader, StorageError when the disk refused it.
    */
-  propose(command: Command): Promise<{ index: number; result: ApplyResult }>;
+  propose(command: Command, options?: { patient?: boolean }): Promise<{ index: number; result: ApplyResult }>;
   /** Runs the scheduler for `job` as if it were registered now. */
   dryRun(job: Job, options: { annotate: boolean }): DryRun;
   /** Runs all garbage collection now (`system gc`). */

@@ -260,7 +260,10 @@ function readPerPage(text: string | null): number {
 async function readBody(request: Request): Promise<Uint8Array> {
   const tooBig = () =>
     new ApiError(413, `Request body too large: at most ${BODY_MAX_BYTES} bytes are accepted, send less`);
-  if (Number(request.headers.get("content-length") ?? 0) > BODY_MAX_BYTES) throw tooBig();
+  const announced = Number(request.headers.get("content-length") ?? NaN);
+  if (announced > BODY_MAX_BYTES) throw tooBig();
+  // A body of known length comes whole, several times as fast as part by part.
+  if (announced <= BODY_MAX_BYTES) return new Uint8Array(await request.arrayBuffer());
   if (!request.body) return new Uint8Array(0);
   const parts: Uint8Array[] = [];
   let size = 0;

@@ -19,7 +19,7 @@ export class Leader {
       random: context.random,
       logger,
       nowNs: () => context.nowNs(),
-      propose: (command) => context.propose(command),
+      propose: (command, options) => context.propose(command, options),
     }, config);
   }
 

@@ -42,8 +42,11 @@ export interface LogPeer extends LeaderInfo {
 export interface ReplicatedLog {
   /** Loads the snapshot and the committed tail into the machine, then takes part in the cluster. */
   start(machine: StateMachine): Promise<void>;
-  /** Rejects with NotLeaderError (nothing proposed, or its fate unknown when leadership was lost) or StorageError. */
-  propose(command: Command): Promise<{ index: number; result: ApplyResult }>;
+  /**
+   * `patient`: nobody waits for this one; it may stay some milliseconds to share a write to the disk with the next.
+   * Rejects with NotLeaderError (nothing proposed, or its fate unknown when leadership was lost) or StorageError.
+   */
+  propose(command: Command, options?: { patient?: boolean }): Promise<{ index: number; result: ApplyResult }>;
   /** Resolves when this server is still leader and has applied all that was committed before the call. */
   barrier(): Promise<number>;
   readonly isLeader: boolean;

@@ -13,7 +13,7 @@ import { exhausted, portTaken, UsageJournal, UsageOverlay } from "./usage.ts";
 export interface PlanQueueOptions {
   state: StateReader;
   nowNs(): number;
-  propose(command: Command): Promise<{ index: number }>;
+  propose(command: Command, options?: { patient?: boolean }): Promise<{ index: number }>;
 }
 
 /** `rejected`: placements that were left out because their node is full or gone. */
@@ -40,7 +40,7 @@ export class PlanQueue {
         kind: "eval.upsert",
         time: this.options.nowNs(),
         evals: result.evals,
-      });
+      }, { patient: true });
       return { index, rejected: 0 };
     }
     const rejected = this.#reserve(plan);

@@ -95,6 +95,8 @@ interface Barrier {
 const COMMAND_MAX_CHARS = 64 * 1024 * 1024;
 /** Commands that wait for the disk or the quorum, together. */
 const PENDING_MAX_CHARS = 256 * 1024 * 1024;
+/** A patient proposal's longest wait for company. */
+const PATIENCE_MS = 5;
 /** Applying gives way to other work after this long. */
 const APPLY_SLICE_MS = 8;
 /** A refused write is tried again after this long where nobody's proposal tries it. */
@@ -118,6 +120,7 @@ class RaftReplica implements Replica {
   #writing: Promise<void> | null = null;
   #pumpSoon = false;
   #cancelTick: (() => void) | null = null;
+  #cancelPatience: (() => void) | null = null;
   #cancelRetry: (() => void) | null = null;
   /** The storage's last refusal, null when the last write went through. */
   #refusal: StorageError | null = null;
@@ -208,6 +211,7 @@ class RaftReplica implements Replica {
     if (this.#state !== "running") return;
     this.#state = "stopped";
     this.#cancelTick?.();
+    this.#cancelPatience?.();
     this.#cancelRetry?.();
     this.#snapshotter.stop();
     this.#loseLeadership(error);
@@ -244,8 +248,18 @@ class RaftReplica implements Replica {
     });
   }
 
+  /** For what nobody waits for: the next kick takes it along, at the latest after PATIENCE_MS. */
+  #kickLater(): void {
+    this.#cancelPatience ??= this.#o.clock.after(PATIENCE_MS, () => {
+      this.#cancelPatience = null;
+      this.#kick();
+    });
+  }
+
   #pump(): void {
     if (this.#state !== "running") return;
+    this.#cancelPatience?.();
+    this.#cancelPatience = null;
     try {
       this.#watchRole();
       this.#askReads();
@@ -325,6 +339,7 @@ class RaftReplica implements Replica {
         this.#log("info", "The log's storage takes writes again");
         this.#refusal = null;
         this.#raft.storageRecovered();
+        if (this.#raft.isSoleMember) this.#raft.campaign();
       }
     });
     this.#pump();
@@ -449,7 +464,10 @@ class RaftReplica implements Replica {
 
   // ---- proposals ----
 
-  propose(command: Command): Promise<{ index: number; result: ApplyResult }> {
+  propose(
+    command: Command,
+    options: { patient?: boolean } = {},
+  ): Promise<{ index: number; result: ApplyResult }> {
     if (!this.isLeader) return Promise.reject(this.#notLeader());
     const data = JSON.stringify(command);
     if (data.length > COMMAND_MAX_CHARS) {
@@ -462,13 +480,18 @@ class RaftReplica implements Replica {
     }
     const entry = this.#raft.propose(data);
     if (!entry) return Promise.reject(this.#notLeader());
-    return this.#track(entry, command);
+    return this.#track(entry, command, options.patient);
   }
 
-  #track(entry: Entry, command: Command | null): Promise<{ index: number; result: ApplyResult }> {
+  #track(
+    entry: Entry,
+    command: Command | null,
+    patient = false,
+  ): Promise<{ index: number; result: ApplyResult }> {
     const chars = entry.data.length;
     this.#pendingChars += chars;
-    this.#kick();
+    if (patient) this.#kickLater();
+    else this.#kick();
     return new Promise((resolve, reject) => {
       this.#proposals.set(entry.index, { term: entry.term, command, chars, resolve, reject });
     });

@@ -29,7 +29,7 @@ export interface LeaderContext {
   random: Random;
   logger: Logger;
   nowNs(): number;
-  propose(command: Command): Promise<{ index: number }>;
+  propose(command: Command, options?: { patient?: boolean }): Promise<{ index: number }>;
 }
 
 export class Scheduling {

@@ -107,8 +107,11 @@ export class Server implements ServerContext {
     return this.clock.nowMs() * 1e6;
   }
 
-  async propose(command: Command): Promise<{ index: number; result: ApplyResult }> {
-    const answer = await this.log.propose(command);
+  async propose(
+    command: Command,
+    options?: { patient?: boolean },
+  ): Promise<{ index: number; result: ApplyResult }> {
+    const answer = await this.log.propose(command, options);
     const { refused } = answer.result;
     if (refused) throw new ApiError(refused.status, refused.message);
     return answer;
