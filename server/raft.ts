@@ -195,15 +195,11 @@ export class Raft {
 
   // ---- elections ----
 
-  /** Starts an election if this server may lead; the only member of a cluster leads at once. */
+  /** Starts an election if this server may lead. */
   campaign(options: { force: boolean } = { force: false }): void {
     if (this.role === "leader" || !this.#mayLead || !this.#storable || this.#install || this.#restore) return;
-    if (this.isSoleMember) {
-      // Its term becomes durable together with its first entry; nobody else can learn of it before.
-      this.#becomeCandidate();
-      return this.#becomeLeader();
-    }
-    if (options.force) return this.#startElection(true);
+    // The only member has nobody to ask: it leads as soon as its own vote is durable.
+    if (this.isSoleMember || options.force) return this.#startElection(options.force);
     this.role = "precandidate";
     this.leaderId = "";
     this.#votes = new Map([[this.id, true]]);
