@@ -147,3 +147,10 @@ export function missing(q: Exchange, api: Api, index: number, text: string): Res
 export function writeMeta(index: number): Record<string, unknown> {
   return { Index: index, LastContact: 0, KnownLeader: false, NextToken: "" };
 }
+
+const JOB_PREFIX = "/v1/job/";
+
+/** The id in `/v1/job/<id><suffix>`; it may hold slashes. */
+export function jobIdOf(q: Exchange, suffix = ""): string {
+  return q.path.slice(JOB_PREFIX.length, q.path.length - suffix.length);
+}

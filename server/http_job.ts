@@ -1,29 +1,28 @@
 // /v1/job/:id and below: reading one job, its versions, allocations, evaluations, deployments, scaling status. What
-// changes a job is in http_job_write.ts, planning in http_plan.ts. Ids may hold slashes, escaped or not, so the last
+// changes a job is in http_job_<what>.ts, planning in http_plan.ts. Ids may hold slashes, escaped or not, so the last
 // part of the path decides what is asked.
 import { ApiError } from "../core/errors.ts";
 import type { Allocation, Evaluation, Job } from "../core/types.ts";
-import { type Api, byMethod, demandJob, type Handler, type Method, onWrite, type Route } from "./http_api.ts";
+import {
+  type Api,
+  byMethod,
+  demandJob,
+  type Handler,
+  jobIdOf,
+  type Method,
+  onWrite,
+  type Route,
+} from "./http_api.ts";
 import type { Exchange } from "./http_exchange.ts";
 import { textReply } from "./http_exchange.ts";
-import {
-  deregister,
-  dispatch,
-  dispatchPayload,
-  evaluate,
-  forcePeriodic,
-  registerAt,
-  revert,
-  scale,
-  setStable,
-  tag,
-} from "./http_job_write.ts";
+import { dispatch, dispatchPayload, forcePeriodic } from "./http_job_dispatch.ts";
+import { scale } from "./http_job_scale.ts";
+import { revert, setStable, tag } from "./http_job_versions.ts";
+import { deregister, evaluate, registerAt } from "./http_job_write.ts";
 import { applyFilter, readFilter } from "./http_list.ts";
 import { planJob, versionDiffs } from "./http_plan.ts";
 import type { Answer } from "./http_read.ts";
 import { allocationStub, deploymentView, evaluationView, jobView } from "./views.ts";
-
-const PREFIX = "/v1/job/";
 
 /** Longest first where one ends in the other. */
 const BELOW: [suffix: string, methods: Partial<Record<Method, Handler>>][] = [
@@ -56,11 +55,6 @@ function jobRoute(q: Exchange, api: Api): Response | Promise<Response> {
 }
 
 export const jobRoutes: Route[] = [{ path: "/v1/job/*", scope: "server", methods: jobRoute }];
-
-/** The id in `/v1/job/<id><suffix>`. */
-export function jobIdOf(q: Exchange, suffix = ""): string {
-  return q.path.slice(PREFIX.length, q.path.length - suffix.length);
-}
 
 function readJob(q: Exchange, api: Api): Promise<Response> {
   const id = jobIdOf(q);

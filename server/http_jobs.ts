@@ -7,7 +7,7 @@ import { registerJob } from "./http_job_write.ts";
 import { byNamespacedId, page } from "./http_list.ts";
 import type { ListAnswer } from "./http_read.ts";
 import { listStatuses } from "./http_statuses.ts";
-import { admitJob, decodeJobBody, parseJobText } from "./job_admission.ts";
+import { admitJob, decodeJobBody, formatWarnings, parseJobText } from "./job_admission.ts";
 import { parseShape, validateShape } from "./job_schema.ts";
 import { formatMultiError } from "./multi_error.ts";
 import { jobStub } from "./views.ts";
@@ -70,6 +70,6 @@ async function validate(q: Exchange, api: Api): Promise<Response> {
     DriverConfigValidated: true,
     ValidationErrors: admitted.errors.length > 0 ? admitted.errors : null,
     Error: admitted.errors.length > 0 ? formatMultiError(admitted.errors) : "",
-    Warnings: admitted.warnings,
+    Warnings: formatWarnings(admitted.warnings),
   });
 }

@@ -4,10 +4,9 @@ import { formatTimeSeconds } from "../core/time.ts";
 import type { Evaluation, Job } from "../core/types.ts";
 import { nextLaunchMs } from "./cron_schedule.ts";
 import { annotateDiff } from "./diff_annotations.ts";
-import type { Api } from "./http_api.ts";
+import { type Api, jobIdOf } from "./http_api.ts";
 import type { Exchange } from "./http_exchange.ts";
-import { jobIdOf } from "./http_job.ts";
-import { admitJob, decodeJobBody, preserve } from "./job_admission.ts";
+import { admitJob, decodeJobBody, formatWarnings, preserve } from "./job_admission.ts";
 import { diffJobs } from "./job_diff.ts";
 import { planShape } from "./job_schema.ts";
 import { formatMultiError } from "./multi_error.ts";
@@ -36,7 +35,7 @@ export async function planJob(q: Exchange, api: Api): Promise<Response> {
     CreatedEvals: run.createdEvals.length > 0 ? run.createdEvals.map(createdEvaluation) : null,
     Diff: diff,
     NextPeriodicLaunch: nextLaunch(job, server.clock.nowMs()),
-    Warnings: warnings,
+    Warnings: formatWarnings(warnings),
     Index: index,
   }, index);
 }

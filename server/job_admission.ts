@@ -1,5 +1,6 @@
 // From a request's body to a job that may be registered: decoding, what is preserved of the version before, defaults,
 // rules. Used by register, validate, plan, scale and revert alike, so that they never disagree.
+import { Buffer } from "node:buffer";
 import { ApiError, errorText } from "../core/errors.ts";
 import type { Job, JobSubmission } from "../core/types.ts";
 import { JobspecError, parseJob } from "../jobspec/jobspec.ts";
@@ -7,7 +8,8 @@ import type { Api } from "./http_api.ts";
 import type { Exchange } from "./http_exchange.ts";
 import { canonicalizeJob } from "./job_canonical.ts";
 import { fillJobDefaults, type Raw } from "./job_defaults.ts";
-import { formatWarnings, validateJob } from "./job_validate.ts";
+import { validateJob } from "./job_validate.ts";
+export { formatWarnings } from "./job_validate.ts";
 import type { StructShape } from "./json_decode.ts";
 
 /** A job as a client sends it: any field may be missing. */
@@ -35,8 +37,7 @@ export async function decodeJobBody(q: Exchange, shape: StructShape): Promise<Jo
 export interface Admitted {
   job: Job;
   errors: string[];
-  /** As the API words them: "2 warnings:\n\n* …", "" for none. */
-  warnings: string;
+  warnings: string[];
 }
 
 /** Completes and judges a job. Throws ApiError only for a region that is not here. */
@@ -58,7 +59,7 @@ export function admitJob(partial: PartialJob, q: Exchange, api: Api): Admitted {
     namespaceExists: (name) => state.namespace(name) !== undefined,
     poolExists: (name) => state.nodePool(name) !== undefined,
   });
-  return { job, errors, warnings: formatWarnings(warnings) };
+  return { job, errors, warnings };
 }
 
 /** Counts and resources of the version that is there, where the request asks to keep them. */
@@ -80,25 +81,22 @@ export function preserve(body: JobBody, existing: Job | undefined): PartialJob {
   return { ...body.Job, ...(groups ? { TaskGroups: groups } : {}) };
 }
 
-/** What the user sent as text, kept with the version; too much of it is not kept. */
-export function submissionOf(
+/** What the user sent as text is kept with the version, unless it is too much: then a warning says so. */
+export function readSubmission(
   submission: Partial<JobSubmission> | undefined,
   job: Job,
   maxBytes: number,
-): JobSubmission | null {
-  if (!submission) return null;
+): { kept: JobSubmission | null; warnings: string[] } {
+  if (!submission) return { kept: null, warnings: [] };
   const { Source = "", Format = "", Variables = "", VariableFlags = null } = submission;
-  if (maxBytes > 0 && Source.length + Variables.length > maxBytes) return null;
-  return {
-    Source,
-    Format,
-    VariableFlags,
-    Variables,
-    Namespace: job.Namespace,
-    JobID: job.ID,
-    Version: 0,
-    JobModifyIndex: 0,
-  };
+  const size = Buffer.byteLength(Source) + Buffer.byteLength(Variables);
+  if (maxBytes > 0 && size > maxBytes) {
+    const warning =
+      `job source size of ${size} bytes exceeds maximum of ${maxBytes} bytes and will be discarded`;
+    return { kept: null, warnings: [warning] };
+  }
+  const own = { Namespace: job.Namespace, JobID: job.ID, Version: 0, JobModifyIndex: 0 };
+  return { kept: { Source, Format, VariableFlags, Variables, ...own }, warnings: [] };
 }
 
 /** HCL text → the API's job JSON. Throws ApiError(400) with every diagnostic. */

@@ -468,3 +468,17 @@ test("dispatching twice with one token makes one child", async () => {
   assert.equal(a, b);
   assert.equal([...rig.state.jobChildren("default", "param")].length, 1);
 });
+
+test("a job's source that is too large is left out, and a warning says so", async () => {
+  const rig = new Rig();
+  const answer = await rig.put("/v1/jobs", {
+    Job: webJob(),
+    Submission: { Source: "x".repeat(1_000_001), Format: "hcl2" },
+  });
+  assert.equal(answer.status, 200);
+  assert.match(
+    answer.json.Warnings,
+    /^1 warning:\n\n\* job source size of 1000001 bytes exceeds maximum of 1000000 bytes/,
+  );
+  assert.equal((await rig.get("/v1/job/web/submission?version=0")).status, 404);
+});

@@ -1,0 +1,133 @@
+// Jobs that bring forth others: dispatching parameterized ones, launching periodic ones by hand.
+//
+// Invariant: one idempotency token makes one child, also when two requests with it race.
+import { Buffer } from "node:buffer";
+import { ApiError } from "../core/errors.ts";
+import type { Evaluation, Job } from "../core/types.ts";
+import type { ServerContext } from "./context.ts";
+import { jobEvaluation } from "./evaluations.ts";
+import { type Api, demandJob, jobIdOf, stamp } from "./http_api.ts";
+import type { Exchange } from "./http_exchange.ts";
+import { childOf, dispatchProblem } from "./job_children.ts";
+import { bytes, int, map, str, struct } from "./json_decode.ts";
+import { periodicChild } from "./periodic.ts";
+
+const dispatchShape = struct("api.JobDispatchRequest", {
+  JobID: str,
+  Payload: bytes,
+  Meta: map(str),
+  IdPrefixTemplate: str,
+  Priority: int,
+});
+
+interface DispatchBody {
+  Payload?: string;
+  Meta?: Record<string, string>;
+  IdPrefixTemplate?: string;
+  Priority?: number;
+}
+
+/** PUT /v1/job/:id/dispatch. */
+export async function dispatch(q: Exchange, api: Api): Promise<Response> {
+  const body = await q.json<DispatchBody>(dispatchShape);
+  return await dispatchChild(q, api, jobIdOf(q, "/dispatch"), body);
+}
+
+/** PUT /v1/job/:id/dispatch/payload: the body is the payload. */
+export async function dispatchPayload(q: Exchange, api: Api): Promise<Response> {
+  const payload = Buffer.from(await q.body()).toString("base64");
+  return await dispatchChild(q, api, jobIdOf(q, "/dispatch/payload"), { Payload: payload });
+}
+
+async function dispatchChild(q: Exchange, api: Api, id: string, body: DispatchBody): Promise<Response> {
+  const { server } = api;
+  const namespace = q.writeNamespace();
+  const parent = demandJob(api, namespace, id, 500, "parameterized job not found");
+  const problem = dispatchProblem(parent, { payload: body.Payload ?? null, meta: body.Meta ?? {} });
+  if (problem) throw new ApiError(500, problem);
+  const token = q.parameter("idempotency_token");
+  if (token !== "") {
+    await underWay(api.server, `${namespace}\0${id}\0${token}`);
+    const earlier = dispatchedBefore(api, parent, token);
+    if (earlier) return dispatched(q, earlier, earlier.CreateIndex, undefined);
+  }
+  const seconds = Math.floor(server.nowNs() / 1e9);
+  const prefix = body.IdPrefixTemplate ? `${body.IdPrefixTemplate}-` : "";
+  const child: Job = {
+    ...childOf(parent, `${parent.ID}/dispatch-${prefix}${seconds}-${server.random.uuid().slice(0, 8)}`),
+    Dispatched: true,
+    DispatchIdempotencyToken: token,
+    Payload: body.Payload || null,
+    Meta: parent.Meta || body.Meta ? { ...parent.Meta, ...body.Meta } : null,
+    Priority: body.Priority || parent.Priority,
+    SubmitTime: server.nowNs(),
+  };
+  const evaluation = jobEvaluation(child, "job-register", stamp(api));
+  const proposal = server.propose({
+    kind: "job.register",
+    time: server.nowNs(),
+    job: child,
+    submission: null,
+    evals: [evaluation],
+    enforceIndex: 0,
+  });
+  if (token !== "") track(api.server, `${namespace}\0${id}\0${token}`, proposal);
+  const { index } = await proposal;
+  return dispatched(q, child, index, evaluation);
+}
+
+/** Dispatches with a token whose command is not yet applied: the next with the same token waits for it. */
+const underWayByServer = new WeakMap<ServerContext, Map<string, Promise<unknown>>>();
+
+async function underWay(server: ServerContext, key: string): Promise<void> {
+  for (let known; (known = underWayByServer.get(server)?.get(key));) await known;
+}
+
+function track(server: ServerContext, key: string, proposal: Promise<unknown>): void {
+  const known = underWayByServer.get(server) ?? new Map<string, Promise<unknown>>();
+  underWayByServer.set(server, known);
+  const done = () => void known.delete(key);
+  known.set(key, proposal.then(done, done));
+}
+
+function dispatchedBefore(api: Api, parent: Job, token: string): Job | undefined {
+  for (const child of api.server.state.jobChildren(parent.Namespace, parent.ID)) {
+    if (child.DispatchIdempotencyToken === token) return child;
+  }
+  return undefined;
+}
+
+function dispatched(q: Exchange, child: Job, index: number, evaluation: Evaluation | undefined): Response {
+  return q.written({
+    DispatchedJobID: child.ID,
+    EvalID: evaluation?.ID ?? "",
+    EvalCreateIndex: evaluation ? index : 0,
+    JobCreateIndex: index,
+    Index: index,
+  }, index);
+}
+
+/** PUT /v1/job/:id/periodic/force. */
+export async function forcePeriodic(q: Exchange, api: Api): Promise<Response> {
+  const { server } = api;
+  const parent = demandJob(api, q.writeNamespace(), jobIdOf(q, "/periodic/force"));
+  if (!parent.Periodic) throw new ApiError(500, "can't force launch non-periodic job");
+  const launchMs = server.clock.nowMs();
+  const child: Job = { ...periodicChild(parent, launchMs), SubmitTime: server.nowNs() };
+  const evaluation = jobEvaluation(child, "periodic-job", stamp(api));
+  const { index } = await server.propose({
+    kind: "job.register",
+    time: server.nowNs(),
+    job: child,
+    submission: null,
+    evals: [evaluation],
+  });
+  await server.propose({
+    kind: "job.periodicLaunch",
+    time: server.nowNs(),
+    namespace: parent.Namespace,
+    id: parent.ID,
+    launchMs,
+  });
+  return q.written({ EvalID: evaluation.ID, EvalCreateIndex: index, Index: index }, index);
+}
