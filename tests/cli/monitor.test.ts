@@ -95,7 +95,7 @@ function deployment(short: string, job: string, healthy: number, more: Json = {}
 
 const SUCCESS = { Status: "successful", StatusDescription: "Deployment completed successfully" };
 
-function runRoutes(short: string, job: string, warnings: string): Routes {
+function runRoutes(short: string, warnings: string): Routes {
   return {
     "PUT /v1/jobs": json({ EvalID: id(short), EvalCreateIndex: 100, JobModifyIndex: 99, Warnings: warnings }),
   };
@@ -110,7 +110,7 @@ test("job run follows evaluation and deployment on a pipe (recording 038)", asyn
     ClientDescription: "Tasks are running",
   }));
   await sameAs("038", {
-    ...runRoutes("19d9e112", "cweb", WARNING),
+    ...runRoutes("19d9e112", WARNING),
     [`GET /v1/evaluation/${id("19d9e112")}`]: [
       json(evaluation("19d9e112", "cweb")),
       json(evaluation("19d9e112", "cweb", done)),
@@ -128,7 +128,7 @@ test("job run follows evaluation and deployment on a pipe (recording 038)", asyn
 test("job run says that allocations were modified in place (recording 048)", async () => {
   const old = { CreateIndex: 50 };
   await sameAs("048", {
-    ...runRoutes("e98d929b", "cweb", WARNING),
+    ...runRoutes("e98d929b", WARNING),
     [`GET /v1/evaluation/${id("e98d929b")}`]: [
       json(evaluation("e98d929b", "cweb")),
       json(evaluation("e98d929b", "cweb", { Status: "complete", DeploymentID: id("00dc7187") })),
@@ -145,7 +145,7 @@ test("job run says that allocations were modified in place (recording 048)", asy
 
 test("job run exits 2 when a batch job cannot be placed (recording 500)", async () => {
   await sameAs("500", {
-    ...runRoutes("11512fb7", "ctoobigb", ""),
+    ...runRoutes("11512fb7", ""),
     [`GET /v1/evaluation/${id("11512fb7")}`]: json(evaluation("11512fb7", "ctoobigb", {
       Status: "complete",
       BlockedEval: id("e22cae9b"),
@@ -180,7 +180,7 @@ test("job run exits 1 when the deployment fails (recording 233)", async () => {
   });
   const failed = { Status: "failed", StatusDescription: "Failed due to progress deadline", ...state(1) };
   await sameAs("233", {
-    ...runRoutes("d4074e4e", "cweb", WARNING),
+    ...runRoutes("d4074e4e", WARNING),
     [`GET /v1/evaluation/${id("d4074e4e")}`]: [
       json(evaluation("d4074e4e", "cweb")),
       json(evaluation("d4074e4e", "cweb", { Status: "complete", DeploymentID: id("ff88aa2e") })),
@@ -196,7 +196,7 @@ test("job run exits 1 when the deployment fails (recording 233)", async () => {
 
 test("job run redraws the deployment on a terminal and ends with its result", async () => {
   const run = await follow("239", {
-    ...runRoutes("22e35521", "cweb", ""),
+    ...runRoutes("22e35521", ""),
     [`GET /v1/evaluation/${id("22e35521")}`]: json(
       evaluation("22e35521", "cweb", { Status: "complete", DeploymentID: id("70f762bd") }),
     ),
