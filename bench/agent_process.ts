@@ -27,7 +27,7 @@ export interface AgentProcess {
   rpcAddress: string;
   pid: number;
   startedAt: number;
-  /** Kills it at once, removes its data and waits for its end. */
+  /** Stops it in order (tasks of a dev agent end too) and removes its data. */
   end(): Promise<void>;
 }
 
@@ -132,8 +132,11 @@ ${options.config ?? ""}
     async end() {
       const ended = new Promise((resolve) => child.once("exit", resolve));
       if (child.exitCode === null) {
-        child.kill("SIGKILL");
+        // In order, so that a dev agent takes its tasks along; at once where it does not.
+        process.kill(child.pid!, "SIGINT");
+        const force = setTimeout(() => process.kill(child.pid!, "SIGKILL"), 15_000);
         await ended;
+        clearTimeout(force);
       }
       rmSync(data, { recursive: true, force: true });
     },
