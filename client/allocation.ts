@@ -19,6 +19,7 @@ import {
   taskDirs,
 } from "./alloc_dir.ts";
 import type { ClientConfig } from "./config.ts";
+import { portsOf } from "./env.ts";
 import {
   type HealthRules,
   healthRules,
@@ -49,6 +50,7 @@ export interface AllocationHost {
   changed(runner: AllocationRunner): void;
   /** The predecessor if it is on this device. */
   local(allocId: string): AllocationRunner | undefined;
+  allocations(): AllocationRunner[];
 }
 
 export class AllocationRunner {
@@ -87,6 +89,7 @@ export class AllocationRunner {
           clock: host.clock,
           random: host.random,
           logger: host.logger,
+          allocId: stored.alloc.ID,
           maxKillTimeoutMs: host.config.maxKillTimeoutMs,
           stored: stored.tasks[task.Name] ??
             { machine: createTask(taskRules(this.alloc.Job, task), nowMs()), handle: null, templateEnv: {} },
@@ -133,6 +136,7 @@ export class AllocationRunner {
     if (this.alloc.DesiredStatus !== "run") return this.#beginStop();
     try {
       await this.#takeOver();
+      if (this.isTerminal) return;
       await makeAllocDirs(this.dirs);
     } catch (error) {
       const draft = events.setupFailure(`failed to build allocation directory: ${errorText(error)}`);
@@ -146,6 +150,8 @@ export class AllocationRunner {
 
   /** Goes on with what ran before the agent's restart. */
   async recover(): Promise<void> {
+    // It still waited for its predecessor, or had only just arrived.
+    if (this.#runners().every((runner) => runner.machine.phase === "waiting")) return await this.start();
     await makeAllocDirs(this.dirs);
     await Promise.all(this.#runners().map((runner) => runner.recover()));
     if (this.alloc.DesiredStatus !== "run") this.#stopping = true;
@@ -164,7 +170,8 @@ export class AllocationRunner {
     }
     if (before.Job.Version !== alloc.Job.Version || before.Job.JobModifyIndex !== alloc.Job.JobModifyIndex) {
       this.#adoptJob();
-    }
+    } // A promoted canary has other tags.
+    else if (before.DeploymentStatus?.Canary !== alloc.DeploymentStatus?.Canary) this.services?.changed();
     this.host.state.putAllocation(alloc, this.#health);
     if (alloc.DesiredStatus !== "run") this.#beginStop();
     else this.#decide();
@@ -270,6 +277,8 @@ export class AllocationRunner {
   }
 
   #beginStop(): void {
+    // Nothing of it has begun: there is nothing to stop in order, and nothing for poststop to clean up.
+    if (!this.#ready && !this.#stopping) return this.kill();
     if (this.#stopping) return this.#decide();
     this.services?.stop();
     const delayNs = this.group.ShutdownDelay ?? 0;
@@ -320,14 +329,33 @@ export class AllocationRunner {
 
   /** Waits for the predecessor on this device (it may hold ports) and takes its sticky data over. */
   async #takeOver(): Promise<void> {
-    const previous = this.alloc.PreviousAllocation === ""
-      ? undefined
-      : this.host.local(this.alloc.PreviousAllocation);
-    if (!previous) return;
-    await previous.done();
-    if (this.group.EphemeralDisk.Sticky) {
-      await moveStickyData(previous.dirs, this.dirs, this.group.Tasks.map((task) => task.Name));
-    }
+    // The message that brings this allocation may stop others: that is to be known first.
+    await Promise.resolve();
+    const previous = this.host.local(this.alloc.PreviousAllocation);
+    const before = this.host.allocations().filter((other) =>
+      other !== this && this.#mustWaitFor(other, previous)
+    );
+    await Promise.all(before.map((other) => other.done()));
+    if (!previous?.isTerminal || !this.group.EphemeralDisk.Sticky || this.isTerminal) return;
+    await moveStickyData(previous.dirs, this.dirs, this.group.Tasks.map((task) => task.Name));
+  }
+
+  /** Predecessors that end, and whatever else ends and holds a port of ours. A predecessor that is to run on does not. */
+  #mustWaitFor(other: AllocationRunner, previous: AllocationRunner | undefined): boolean {
+    if (other.isTerminal) return false;
+    // Its data is to be moved, which cannot be done under a running task.
+    if (other === previous && this.group.EphemeralDisk.Sticky) return true;
+    const ends = other.alloc.DesiredStatus !== "run" || other.status.status === "failed";
+    if (!ends) return false;
+    if (other === previous) return true;
+    const ports = new Set(other.hostPorts);
+    return this.hostPorts.some((port) => ports.has(port));
+  }
+
+  get hostPorts(): string[] {
+    const { AllocatedResources } = this.alloc;
+    const own = Object.keys(AllocatedResources.Tasks).flatMap((task) => portsOf(AllocatedResources, task));
+    return own.map((port) => `${port.hostIp}:${port.value}`);
   }
 
   async #prepareTask(runner: TaskRunner, signal: AbortSignal): Promise<void> {

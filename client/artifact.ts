@@ -33,7 +33,7 @@ export interface ArtifactSource {
 /** Fetches one artifact (already interpolated). Rejects with an Error that says why. */
 export async function fetchArtifact(input: FilesInput, artifact: TaskArtifact): Promise<void> {
   const source = parseSource(artifact);
-  const target = pathInTask(input, artifact.RelativeDest || "local/");
+  const target = await pathInTask(input, artifact.RelativeDest || "local/");
   const mode = artifact.GetterMode || "any";
   if (!["any", "file", "dir"].includes(mode)) {
     throw new Error(`unknown mode ${JSON.stringify(mode)}: use any, file or dir`);
@@ -47,6 +47,8 @@ export async function fetchArtifact(input: FilesInput, artifact: TaskArtifact): 
     throw new Error("mode is dir, but the source is no archive");
   }
   const place = mode === "file" ? dirname(target) : target;
+  // The place itself may be a link as well.
+  if (mode !== "file") await pathInTask(input, join(target, "inside"));
   await mkdir(place, { recursive: true });
   if (source.url.protocol === "file:" && (await stat(source.url)).isDirectory()) {
     await cp(source.url, target, { recursive: true });

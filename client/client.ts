@@ -150,6 +150,7 @@ export class Client {
       node: () => this.node,
       changed: (runner) => this.#allocationChanged(runner),
       local: (id) => this.#runners.get(id),
+      allocations: () => [...this.#runners.values()],
     };
     this.#recover(stored.allocations);
     this.#session.start();

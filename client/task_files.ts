@@ -1,6 +1,6 @@
 // What is put into a task's directory before it starts, in Nomad's order: the dispatch payload, artifacts, templates.
 // Loaded only for tasks that have one of them; artifact and template code again only when needed.
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, realpath, rm, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { errorText } from "../core/errors.ts";
 import type { Job, Node, Task } from "../core/types.ts";
@@ -48,9 +48,10 @@ export async function prepareFiles(input: FilesInput): Promise<Record<string, st
 
 async function writePayload(input: FilesInput, file: string): Promise<void> {
   try {
-    const path = insideTask(input.dirs.local, file);
+    const path = await pathInTask(input, insideTask(input.dirs.local, file));
     await mkdir(dirname(path), { recursive: true });
-    await writeFile(path, Buffer.from(input.job.Payload ?? "", "base64"));
+    await rm(path, { force: true });
+    await writeFile(path, Buffer.from(input.job.Payload ?? "", "base64"), { flag: "wx" });
   } catch (error) {
     throw new PrepareError(events.setupFailure(`dispatch_payload: ${errorText(error)}`), "unrecoverable", {
       cause: error,
@@ -59,7 +60,7 @@ async function writePayload(input: FilesInput, file: string): Promise<void> {
 }
 
 /** Joins a path a job names to its root. Throws when it leads out of it. */
-export function insideTask(root: string, path: string): string {
+function insideTask(root: string, path: string): string {
   const joined = join(root, path);
   if (relative(root, joined).startsWith("..")) {
     throw new Error(`path ${JSON.stringify(path)} leads out of the task's directory; keep it below it`);
@@ -67,8 +68,31 @@ export function insideTask(root: string, path: string): string {
   return joined;
 }
 
+/**
+ * Where on the device a path of the job lies. Throws when it leads out of the allocation, also through a symbolic link
+ * that the task made: the agent writes with more rights than the task has.
+ */
+export async function pathInTask(
+  input: Pick<FilesInput, "dirs" | "allocDirs">,
+  path: string,
+): Promise<string> {
+  const place = lexicalPath(input, path);
+  const root = await realpath(input.allocDirs.root);
+  for (let existing = dirname(place);; existing = dirname(existing)) {
+    const real = await realpath(existing).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return null;
+      throw error;
+    });
+    if (real === null) continue;
+    if (relative(root, real).startsWith("..")) {
+      throw new Error(`path ${JSON.stringify(path)} leads out of the allocation through a symbolic link`);
+    }
+    return place;
+  }
+}
+
 /** Paths as the task sees them ("/local/x", "local/x", "/alloc/x", or real ones) → paths on the device. */
-export function pathInTask(input: Pick<FilesInput, "dirs" | "allocDirs">, path: string): string {
+export function lexicalPath(input: Pick<FilesInput, "dirs" | "allocDirs">, path: string): string {
   for (const root of [input.dirs.task, input.allocDirs.shared]) {
     if (path === root || path.startsWith(`${root}/`)) return insideTask(root, relative(root, path));
   }

@@ -20,6 +20,7 @@ export class PrepareError extends Error {
 }
 
 export interface TaskRunnerOptions {
+  allocId: string;
   name: string;
   task: Task;
   driver: Driver | undefined;
@@ -81,9 +82,10 @@ export class TaskRunner {
     if (this.#detached) return;
     const { clock, random } = this.options;
     const { state, effects } = step(this.machine, input, { nowMs: clock.nowMs(), random: random.float() });
-    const changed = state !== this.machine;
+    const before = this.machine;
     this.machine = state;
-    if (changed) this.options.changed(this);
+    if (state.api.Events !== before.api.Events) this.#logEvents(before);
+    if (state !== before) this.options.changed(this);
     for (const effect of effects) this.#carryOut(effect);
   }
 
@@ -120,6 +122,16 @@ export class TaskRunner {
     this.#preparing?.abort();
     this.#waiting.abort();
     return this.#starting;
+  }
+
+  /** The history is the device's log, too. */
+  #logEvents(before: TaskMachine): void {
+    const known = new Set(before.api.Events);
+    for (const event of this.machine.api.Events.filter((e) => !known.has(e))) {
+      const { allocId, logger } = this.options;
+      const log = event.FailsTask ? logger.warn : logger.info;
+      log("task event", { alloc: allocId, task: this.name, type: event.Type, msg: event.DisplayMessage });
+    }
   }
 
   #carryOut(effect: TaskEffect): void {

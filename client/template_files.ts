@@ -2,11 +2,11 @@
 // directory, with mode and owner; `env = true` reads the result as KEY=value lines for the task's environment. What
 // templates here can see is fixed while a task runs, so nothing renders again and change_mode has no occasion to act.
 import { readFileSync, realpathSync } from "node:fs";
-import { chmod, chown, mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, relative } from "node:path";
 import type { Template } from "../core/types.ts";
 import type { FilesInput } from "./task_files.ts";
-import { pathInTask } from "./task_files.ts";
+import { lexicalPath, pathInTask } from "./task_files.ts";
 import { renderTemplate } from "./template.ts";
 
 /** Renders all; returns the variables of those with `env = true`. Throws an Error that names the template. */
@@ -36,11 +36,12 @@ async function renderOne(input: FilesInput, template: Template): Promise<string>
     nowMs: input.nowMs,
     readFile: (path) => readFileSync(sourcePath(input, path), "utf8"),
   });
-  const target = pathInTask(input, input.env.text(template.DestPath));
+  const target = await pathInTask(input, input.env.text(template.DestPath));
   await mkdir(dirname(target), { recursive: true });
   // A task that reads meanwhile sees the old or the new file, never half of one.
   const unfinished = `${target}.unfinished`;
-  await writeFile(unfinished, content, { mode: 0o600 });
+  await rm(unfinished, { force: true });
+  await writeFile(unfinished, content, { mode: 0o600, flag: "wx" });
   await chmod(unfinished, parseInt(template.Perms || "0644", 8));
   const { Uid, Gid } = template;
   if ((Uid ?? -1) >= 0 || (Gid ?? -1) >= 0) {
@@ -53,7 +54,7 @@ async function renderOne(input: FilesInput, template: Template): Promise<string>
 /** Files that a template reads lie in the allocation, unless the device's configuration opens it up. */
 function sourcePath(input: FilesInput, path: string): string {
   if (input.disableFileSandbox && path.startsWith("/")) return path;
-  const mapped = pathInTask(input, path);
+  const mapped = lexicalPath(input, path);
   const real = realpathSync(mapped);
   if (relative(realpathSync(input.allocDirs.root), real).startsWith("..")) {
     throw new Error(`${JSON.stringify(path)} leads out of the allocation's directory`);

@@ -281,4 +281,17 @@ test("prepareFiles writes payload and templates with their modes and gives back 
       await assert.rejects(prepareFiles(wrong), /leads out/, bad.DestPath);
     }
     await assert.rejects(stat(join(dir, "x")));
+    // Directories that a task turned into links are not written through either.
+    await symlink(dir, join(local, "sub"));
+    const through = template({ EmbeddedTmpl: "x", DestPath: "local/sub/x" });
+    const linked = { ...input, task: makeTask({ Templates: [through] }) };
+    await assert.rejects(prepareFiles(linked), /through a symbolic link/);
+    files.set("/plain", "p");
+    await assert.rejects(
+      fetchArtifact(input, artifact("http://127.0.0.1:1/plain", { RelativeDest: "local/sub" })),
+      /through a symbolic link/,
+    );
+    const payload = { ...input, task: makeTask({ DispatchPayload: { File: "sub/x" } }) };
+    await assert.rejects(prepareFiles(payload), /through a symbolic link/);
+    await assert.rejects(stat(join(dir, "x")));
   }));

@@ -456,3 +456,59 @@ test("a job updated in place takes its new rules to the running task", () =>
     assert.equal(world.starts("main"), 1);
     assert.equal(world.latest("main").stops[0]!.timeoutMs, 1000);
   }));
+
+test("an allocation that is stopped before it began leaves without running anything", () =>
+  withDevice(async ({ server, world }) => {
+    const first = placeTasks(server, [{ Name: "main" }]);
+    await first.started("main");
+    world.latest("main");
+    const tasks = [makeTask({ Name: "next" }), makeTask({ Name: "after", ...hook("poststop") })];
+    const job = makeJob(makeGroup(tasks));
+    // Its predecessor is told to end in the same message, and takes its time.
+    const { id, ...delta } = place(job, { PreviousAllocation: first.id });
+    const { id: _same, ...stop } = place(first.job, { id: first.id, DesiredStatus: "stop" });
+    server.send({
+      t: "allocs",
+      index: delta.index,
+      jobs: { a: delta.jobs.job!, b: stop.jobs.job! },
+      resources: [delta.resources[0]!, stop.resources[0]!],
+      upserts: [{ ...delta.upserts[0]!, job: "a", resources: 0 }, {
+        ...stop.upserts[0]!,
+        job: "b",
+        resources: 1,
+      }],
+      removed: [],
+    });
+    await server.status(id, "running");
+    const { id: _again, ...end } = place(job, { PreviousAllocation: id });
+    const stopNext = place(job, { id: end.upserts[0]!.ID, PreviousAllocation: id, DesiredStatus: "stop" });
+    server.send({ t: "allocs", ...end });
+    server.send({ t: "allocs", ...stopNext });
+    await server.status(stopNext.id, "complete");
+    assert.equal(world.starts("next"), 1);
+    assert.equal(world.starts("after"), 0);
+  }));
+
+test("an allocation waits for one that ends and holds its port, not for a predecessor that runs on", () =>
+  withDevice(async ({ server, world, driver }) => {
+    const ports = [{ label: "http", value: 18080 }];
+    driver.stubborn.add("old");
+    const old = makeJob(makeGroup([makeTask({ Name: "old" })]));
+    const first = place(old, { ports });
+    server.send({ t: "allocs", ...first });
+    await server.status(first.id, "running");
+    const canary = place(makeJob(makeGroup([makeTask({ Name: "canary" })])), {
+      PreviousAllocation: first.id,
+    });
+    server.send({ t: "allocs", ...canary });
+    await server.status(canary.id, "running");
+    const stop = place(old, { id: first.id, ports, DesiredStatus: "stop" });
+    const next = place(makeJob(makeGroup([makeTask({ Name: "next" })])), { ports });
+    server.send({ t: "allocs", ...stop });
+    server.send({ t: "allocs", ...next });
+    await server.until(() => world.latest("old").stops.length === 1, "old is stopped");
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.equal(world.starts("next"), 0);
+    world.end(world.latest("old"), { exitCode: 137, signal: 9 });
+    await server.status(next.id, "running");
+  }));
