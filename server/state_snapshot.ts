@@ -22,7 +22,7 @@ import { NO_TRANSITION } from "../core/types.ts";
 import { jobKey } from "./state_keys.ts";
 import type { Table } from "./state_reader.ts";
 import type { JobRow, Tables } from "./state_tables.ts";
-import { compactTaskStates } from "./state_texts.ts";
+import { compactTaskStates, sparseTaskStates } from "./state_texts.ts";
 import {
   account,
   indexDeployment,
@@ -134,6 +134,7 @@ function packAllocs(allocs: readonly Allocation[], jobs: ReadonlyMap<Job, number
       if (value === null || value === "" || value === NO_TRANSITION) continue;
       row[key] = value;
     }
+    if (alloc.TaskStates) row["TaskStates"] = sparseTaskStates(alloc.TaskStates);
     return row as AllocRow;
   });
   return { kind: "allocs", resources: [...resources.keys()], metrics: [...metrics.keys()], rows };

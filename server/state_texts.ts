@@ -1,5 +1,6 @@
-// Sharing of texts that a million allocations repeat ("Task started by client", "Tasks are running"): what arrives as
-// JSON is a copy each, and the copies would be most of what is kept.
+// Making task states small: a million allocations keep theirs, and what arrives as JSON repeats the same texts
+// ("Task started by client") and twenty empty fields for every event. Texts are shared, and an event keeps only the
+// fields that say something; the others are read from its prototype and come back in its JSON.
 import type { TaskEvent, TaskState } from "../core/types.ts";
 
 /** Texts remembered at most; when it is full it starts over. */
@@ -20,7 +21,70 @@ export function shareText(text: string): string {
   return text;
 }
 
-/** The same task states with their repeated texts shared. */
+const BLANK: TaskEvent = {
+  Type: "",
+  Time: 0,
+  DisplayMessage: "",
+  Details: NO_DETAILS,
+  Message: "",
+  FailsTask: false,
+  RestartReason: "",
+  SetupError: "",
+  DriverError: "",
+  DriverMessage: "",
+  ExitCode: 0,
+  Signal: 0,
+  KillReason: "",
+  KillTimeout: 0,
+  KillError: "",
+  StartDelay: 0,
+  DownloadError: "",
+  ValidationError: "",
+  DiskLimit: 0,
+  FailedSibling: "",
+  VaultError: "",
+  TaskSignalReason: "",
+  TaskSignal: "",
+  GenericSource: "",
+};
+
+/** What most events leave blank. */
+const RARE_KEYS = (Object.keys(BLANK) as (keyof TaskEvent)[]).filter((key) =>
+  !["Type", "Time", "DisplayMessage", "Details"].includes(key)
+);
+
+/** A TaskEvent of which the blank fields stand in the prototype. */
+class StoredEvent {
+  Type: string;
+  Time: number;
+  DisplayMessage: string;
+  Details: Record<string, string>;
+
+  constructor(event: Partial<TaskEvent>) {
+    this.Type = shareText(event.Type ?? "");
+    this.Time = event.Time ?? 0;
+    this.DisplayMessage = shareText(event.DisplayMessage ?? "");
+    this.Details = isEmpty(event.Details) ? NO_DETAILS : event.Details!;
+    for (let i = 0; i < RARE_KEYS.length; i++) {
+      const key = RARE_KEYS[i]!;
+      const value = event[key];
+      if (value === undefined || value === BLANK[key]) continue;
+      (this as Record<string, unknown>)[key] = typeof value === "string" ? shareText(value) : value;
+    }
+  }
+
+  toJSON(): TaskEvent {
+    return { ...BLANK, ...this };
+  }
+}
+Object.assign(StoredEvent.prototype, BLANK);
+
+function isEmpty(details: Record<string, string> | null | undefined): boolean {
+  for (const _ in details) return false;
+  return true;
+}
+
+/** The same task states, small. Events may lack fields that say nothing. */
 export function compactTaskStates(
   states: Record<string, TaskState> | null,
 ): Record<string, TaskState> | null {
@@ -28,23 +92,25 @@ export function compactTaskStates(
   const compact: Record<string, TaskState> = {};
   for (const name in states) {
     const state = states[name]!;
-    compact[shareText(name)] = { ...state, Events: (state.Events ?? []).map(compactEvent) };
+    compact[shareText(name)] = { ...state, Events: (state.Events ?? []).map(storeEvent) };
   }
   return compact;
 }
 
-function compactEvent(event: TaskEvent): TaskEvent {
-  const details = event.Details;
-  let empty = true;
-  for (const _ in details) {
-    empty = false;
-    break;
+function storeEvent(event: TaskEvent): TaskEvent {
+  if (event instanceof StoredEvent) return event;
+  return new StoredEvent(event) as unknown as TaskEvent;
+}
+
+/** For a snapshot: plain objects without the fields that say nothing. */
+export function sparseTaskStates(states: Record<string, TaskState>): Record<string, unknown> {
+  const sparse: Record<string, unknown> = {};
+  for (const name in states) {
+    const state = states[name]!;
+    sparse[name] = {
+      ...state,
+      Events: state.Events.map((event) => event instanceof StoredEvent ? { ...event } : event),
+    };
   }
-  return {
-    ...event,
-    Type: shareText(event.Type),
-    DisplayMessage: shareText(event.DisplayMessage),
-    Message: shareText(event.Message),
-    Details: empty ? NO_DETAILS : details,
-  };
+  return sparse;
 }
