@@ -105,6 +105,7 @@ export class DeploymentWatcher {
   #unwatch(id: string): void {
     this.#watched.get(id)?.cancelDeadline?.();
     this.#watched.delete(id);
+    this.#stepped.delete(id);
   }
 
   #onDeadline(id: string): void {

@@ -33,6 +33,7 @@ export function dryRun(state: StateReader, job: Job, options: DryRunOptions): Dr
   const plan = schedule(withJob(state, planned), evaluation, options.random, options.nowNs, {
     ...(options.overlay ? { overlay: options.overlay } : {}),
     placementsMax: Infinity,
+    hypothetical: true,
   });
   return {
     plan: plan.result,

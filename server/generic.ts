@@ -6,7 +6,7 @@ import { candidatesFor } from "./candidates.ts";
 import { finish } from "./finish.ts";
 import { coalesce } from "./metrics.ts";
 import { indexOfName } from "./name_index.ts";
-import { type Plan, PlanBuilder } from "./plan_builder.ts";
+import { type Plan, PlanBuilder, portionOf } from "./plan_builder.ts";
 import { Ranker } from "./rank.ts";
 import {
   isActive,
@@ -147,6 +147,7 @@ class GenericRun {
     for (const group of this.#job.TaskGroups) this.#queued[group.Name] = 0;
     const wishes = [...changes.destructive, ...changes.placements];
     for (const wish of wishes) this.#queued[wish.group.Name]!++;
+    const portion = portionOf(this.#allocs.length, this.input.placementsMax);
     let placed = 0;
     for (const wish of wishes) {
       const failure = this.#failed[wish.group.Name];
@@ -155,7 +156,7 @@ class GenericRun {
         coalesce(failure, wish.group);
         continue;
       }
-      if (placed >= this.input.placementsMax) return true;
+      if (placed >= portion) return true;
       if (!this.#place(wish, changes.desired)) continue;
       placed++;
       this.#queued[wish.group.Name]!--;

@@ -16,6 +16,19 @@ import type { Demand } from "./node_table.ts";
 /** Placements of a group that keep their own metrics; those after them share one without scores. */
 export const OWN_METRICS_MAX = 32;
 
+/**
+ * Placements in one plan at most: a larger job is placed by several plans, so that no log entry gets huge and others have
+ * their turn. A job that has many already gets larger portions, because every portion looks at all of them.
+ */
+const PLACEMENTS_MIN = 2000;
+const PLACEMENTS_MAX = 5000;
+const PORTION_OF_JOB = 0.1;
+
+/** How many placements of a job with this many allocations go into one plan; `max` overrules. */
+export function portionOf(allocs: number, max: number | null): number {
+  return max ?? Math.min(Math.max(Math.ceil(allocs * PORTION_OF_JOB), PLACEMENTS_MIN), PLACEMENTS_MAX);
+}
+
 /** What an accepted plan takes from a node between being decided and being applied. */
 export interface Hold {
   slot: number;

@@ -367,7 +367,7 @@ export class Ranker {
       slots: candidates.slots,
       worth: (slot) => {
         if (!search.feasibility.feasible(slot) || distinct.hostTaken(slot)) return null;
-        if (exhausted(table, overlay, slot, search.ask)) return null;
+        if (this.#full(slot, table.nodes[slot]!) || exhausted(table, overlay, slot, search.ask)) return null;
         const anti = scoring.antiAffinity(slot);
         const affinity = scoring.affinity(slot);
         return {
@@ -394,11 +394,19 @@ export class Ranker {
       tally.filter(node, MISSING_VOLUMES);
       return false;
     }
-    const dimension = exhausted(table, overlay, slot, search.ask) ??
+    const dimension = this.#full(slot, node) ?? exhausted(table, overlay, slot, search.ask) ??
       (search.hasStaticPorts ? this.#portsOf(search, slot, true) as string | null : null);
     if (dimension === null) return true;
     tally.exhaust(node, dimension);
     return false;
+  }
+
+  /** The node takes no more allocations, whatever their size (client option `node_max_allocs`). */
+  #full(slot: number, node: Node): string | null {
+    if (node.NodeMaxAllocs <= 0) return null;
+    const { state: { nodeTable: table }, overlay } = this.input;
+    const count = table.allocCount[slot]! + overlay.allocs[slot]!;
+    return count >= node.NodeMaxAllocs ? "max allocation exceeded" : null;
   }
 
   /** Ports of the slot for the group; with `probe` only whether it can: null, or the reason why not. */
@@ -413,7 +421,8 @@ export class Ranker {
   }
 
   #grant(search: GroupSearch, slot: number, tally: MetricTally): Found | null {
-    const node = this.input.state.nodeTable.nodes[slot]!;
+    const { state: { nodeTable: table }, overlay } = this.input;
+    const node = table.nodes[slot]!;
     const plain = { slot, node, resources: search.resources, demand: search.demand, preempted: [] };
     if (!search.ports && !search.instances) return plain;
     const ports = search.ports ? this.#portsOf(search, slot, false) : null;
@@ -430,6 +439,13 @@ export class Ranker {
       return null;
     }
     const resources = withGrants(search.resources, ports, instances);
+    // Whole cores are worth more than the group asked for in megahertz.
+    const dimension = instances && exhausted(table, overlay, slot, demandOf(resources));
+    if (dimension) {
+      this.#instances.delete(slot);
+      tally.exhaust(node, dimension);
+      return null;
+    }
     return { slot, node, resources, demand: demandOf(resources), preempted: [] };
   }
 

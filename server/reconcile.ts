@@ -525,6 +525,7 @@ class Reconciler {
   #missing(work: GroupWork): PlacementWish[] {
     const { group, keep, sets, names, canaries, canarying } = work;
     const now = this.#worthReplacing(work);
+    this.#clientStopAtNs = 0;
     const version = canarying ? stableVersion([...keep, ...now], sets, this.#job!) : null;
     // While canaries are tried, what breaks of the old version comes back as the old version.
     const versionOf = (alloc: Allocation) =>
@@ -548,7 +549,14 @@ class Reconciler {
     for (const alloc of sets.lost) {
       if (existing >= group.Count) break;
       existing++;
+      if (this.#waitsForClientStop(group, alloc)) continue;
       wishes.push({ ...replacement(work, alloc, ""), stopPrevious: null, version: versionOf(alloc) });
+    }
+    if (this.#clientStopAtNs > 0) {
+      this.#followupEvaluation(this.#clientStopAtNs, {
+        TriggeredBy: "alloc-reschedule",
+        StatusDescription: "created for delayed rescheduling",
+      });
     }
     if (existing < group.Count) {
       for (const name of names.next(group.Count - existing)) {
@@ -557,6 +565,20 @@ class Reconciler {
     }
     return wishes;
   }
+
+  /** The device stops it by itself after a while: until then a successor could run beside it. */
+  #waitsForClientStop(group: TaskGroup, alloc: Allocation): boolean {
+    const afterNs = group.Disconnect?.StopOnClientAfter ?? group.StopAfterClientDisconnect ?? 0;
+    if (afterNs <= 0 || alloc.ClientStatus === "pending") return false;
+    const { StatusUpdatedAt } = this.input.node(alloc.NodeID) ?? { StatusUpdatedAt: 0 };
+    const atNs = StatusUpdatedAt * 1e9 + afterNs;
+    if (atNs <= this.input.nowNs) return false;
+    this.#clientStopAtNs = Math.max(this.#clientStopAtNs, atNs);
+    return true;
+  }
+
+  /** When the last allocation that its device stops by itself is over; 0 when there is none. */
+  #clientStopAtNs = 0;
 
   /** Failed ones whose place is still wanted; the count may have shrunk since they failed. */
   #worthReplacing(work: GroupWork): Allocation[] {

@@ -4,22 +4,22 @@
 // Invariants: equal state, evaluation, random numbers and time give an equal plan (AllocationTime aside, which comes
 // from the stopwatch); the overlay is as it was before when the call returns.
 import type { Random } from "../core/env.ts";
-import type { Evaluation } from "../core/types.ts";
+import type { Evaluation, Job } from "../core/types.ts";
+import { finish } from "./finish.ts";
 import { scheduleGeneric } from "./generic.ts";
-import type { Plan } from "./plan_builder.ts";
+import { type Plan, PlanBuilder } from "./plan_builder.ts";
 import type { StateReader } from "./state_reader.ts";
 import { scheduleSystem } from "./system.ts";
 import { UsageOverlay } from "./usage.ts";
 
 export type { Plan } from "./plan_builder.ts";
 
-/** Placements in one plan at most: a larger job is placed by several plans, so that no log entry gets huge. */
-export const PLACEMENTS_MAX = 5000;
-
 export interface ScheduleOptions {
   /** What plans in flight hold; nothing when left out. */
   overlay?: UsageOverlay;
   placementsMax?: number;
+  /** Places parents of periodic and parameterized jobs, too: `job plan` shows what a launch would do. */
+  hypothetical?: boolean;
   /** Monotonic nanoseconds for AllocationTime; it reads 0 without. */
   stopwatchNs?: () => number;
 }
@@ -31,7 +31,7 @@ export interface ScheduleInput {
   random: Random;
   nowNs: number;
   overlay: UsageOverlay;
-  placementsMax: number;
+  placementsMax: number | null;
   algorithm: "binpack" | "spread";
   stopwatchNs?: () => number;
 }
@@ -49,12 +49,40 @@ export function schedule(
     random,
     nowNs,
     overlay: options.overlay ?? new UsageOverlay(),
-    placementsMax: options.placementsMax ?? PLACEMENTS_MAX,
+    placementsMax: options.placementsMax ?? null,
     algorithm: algorithmFor(state, evaluation),
     ...(options.stopwatchNs ? { stopwatchNs: options.stopwatchNs } : {}),
   };
-  const type = state.job(evaluation.Namespace, evaluation.JobID)?.Type ?? evaluation.Type;
+  const job = state.job(evaluation.Namespace, evaluation.JobID);
+  if (job && !job.Stop && !options.hypothetical && isLaunchedOnly(job)) return planNothing(input, job);
+  const type = job?.Type ?? evaluation.Type;
   return type === "system" || type === "sysbatch" ? scheduleSystem(input) : scheduleGeneric(input);
+}
+
+/** Parents of periodic and dispatched jobs never run themselves. */
+function isLaunchedOnly(job: Job): boolean {
+  return job.Periodic !== null || (job.ParameterizedJob !== null && !job.Dispatched);
+}
+
+function planNothing(input: ScheduleInput, job: Job): Plan {
+  const { evaluation, nowNs, random, state } = input;
+  return finish(new PlanBuilder(evaluation), {
+    evaluation,
+    job,
+    nowNs,
+    random,
+    snapshotIndex: state.index,
+    failed: {},
+    queued: {},
+    desired: {},
+    deploymentId: "",
+    more: false,
+    classes: new Map(),
+    escaped: false,
+    followups: [],
+    blocks: false,
+    blockedNodeId: "",
+  });
 }
 
 /** The pool's own algorithm, else the cluster's. */

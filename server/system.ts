@@ -19,7 +19,7 @@ import { type Candidates, candidatesFor } from "./candidates.ts";
 import { finish } from "./finish.ts";
 import { coalesce } from "./metrics.ts";
 import { allocName } from "./name_index.ts";
-import { type Plan, PlanBuilder } from "./plan_builder.ts";
+import { type Plan, PlanBuilder, portionOf } from "./plan_builder.ts";
 import { Ranker } from "./rank.ts";
 import {
   isActive,
@@ -336,7 +336,7 @@ class SystemRun {
   }
 
   #isFull(): boolean {
-    if (this.#placed < this.input.placementsMax) return false;
+    if (this.#placed < portionOf(this.#allocs.length, this.input.placementsMax)) return false;
     return this.#more = true;
   }
 

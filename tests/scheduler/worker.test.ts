@@ -121,5 +121,5 @@ test("Scheduling places a large job in several plans", async () => {
   await cluster.run();
   assert.equal(cluster.live("big").length, 12_000);
   assert.equal(cluster.state.eval(evaluation.ID)!.Status, "complete");
-  assert.equal(cluster.commands.filter((command) => command.kind === "plan").length, 3);
+  assert.equal(cluster.commands.filter((command) => command.kind === "plan").length, 6);
 });
