@@ -10,6 +10,7 @@ import { outputData, wantsData } from "./output.ts";
 import { parseExact } from "./json_text.ts";
 import { explainMetrics, failedGroups } from "./placement.ts";
 import type { AllocStub, Deployment, JobStub } from "./records.ts";
+import { completeRecords } from "./record_defaults.ts";
 import { newestFirst } from "./records.ts";
 import { type JobMatch, jobPath, resolveJob } from "./resolve.ts";
 import { formatKeyValues, formatTable } from "./table.ts";
@@ -102,8 +103,8 @@ async function jobData(context: Context, id: string, namespace: string) {
     read("Error querying job evaluations", "/evaluations"),
   ]);
   return {
-    Allocations: parseExact(allocs.text),
-    Evaluations: parseExact(evals.text),
+    Allocations: completeRecords(parseExact(allocs.text), "*api.AllocationListStub"),
+    Evaluations: completeRecords(parseExact(evals.text), "*api.Evaluation"),
     LatestDeployment: parseExact(deployment.text),
     Summary: parseExact(summary.text),
   };

@@ -275,14 +275,12 @@ async function showDetails(
   const { ui } = context;
   if (flags.verbose) showVerboseParts(context, node);
   showEvents(context, node, flags.verbose);
-  const running = allocs.filter((alloc) =>
-    alloc.ClientStatus === "running" || alloc.ClientStatus === "pending"
-  );
+  const running = allocs.filter((alloc) => alloc.ClientStatus === "running");
   ui.heading("Allocated Resources");
   ui.output(formatAllocated(node, running));
   if (!stats) return;
   ui.heading("Allocation Resource Utilization");
-  ui.output(await formatUsed(context, node, allocs.filter((alloc) => alloc.ClientStatus === "running")));
+  ui.output(await formatUsed(context, node, running));
   ui.heading("Host Resource Utilization");
   ui.output(formatHost(node, stats));
   if (flags.stats) showStats(context, stats);

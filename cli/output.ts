@@ -4,6 +4,7 @@ import { bool, string } from "./args.ts";
 import type { Context } from "./command.ts";
 import { CommandError } from "./errors.ts";
 import { formatJson, parseExact } from "./json_text.ts";
+import { completeRecords } from "./record_defaults.ts";
 
 /** The two flags, for the commands that have both. */
 export const dataFlags = (what: string) => ({
@@ -24,14 +25,18 @@ export function wantsData(flags: DataFlags): boolean {
   return flags.json || flags.t !== "";
 }
 
-/** The answer's own text, or a value built of several, as asked for. `typeName`: its Go type, for errors. */
+/** The answer's own text, or a value built of several, as asked for. `typeName`: its Go type, for errors and for
+ * the fields that the API leaves out. */
 export async function outputData(
   context: Context,
   flags: DataFlags,
   data: Answer<unknown> | { value: unknown },
   typeName?: string,
 ): Promise<number> {
-  const value = "text" in data ? parseExact(data.text === "" ? "null" : data.text) : data.value;
+  const value = completeRecords(
+    "text" in data ? parseExact(data.text === "" ? "null" : data.text) : data.value,
+    typeName,
+  );
   context.ui.output(flags.t === "" ? formatJson(value) : await render(flags.t, value, typeName));
   return 0;
 }
