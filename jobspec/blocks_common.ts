@@ -9,6 +9,7 @@ import {
   freeForm,
   optional,
   plain,
+  type RestoredRecord,
   stringMap,
 } from "./table.ts";
 
@@ -71,6 +72,11 @@ function applySugar(record: Record<string, Json>, order: Sugar): Record<string, 
   return out;
 }
 
+/** Printed without sugar; "=" is what no operator means. */
+function restoreComparison(record: Record<string, Json>): RestoredRecord {
+  return { record: { ...record, Operand: record["Operand"] === "=" ? "" : record["Operand"]! } };
+}
+
 const CONSTRAINT_SUGAR = ["version", "semver", "regexp", "set_contains"];
 
 export const constraint: BlockTable = block("constraint", "Nodes that do not match are not considered.", {
@@ -99,6 +105,7 @@ export const constraint: BlockTable = block("constraint", "Nodes that do not mat
     }
     return out;
   },
+  restore: restoreComparison,
 });
 
 export const affinity: BlockTable = block(
@@ -115,9 +122,9 @@ export const affinity: BlockTable = block(
         "version",
         "semver",
         "regexp",
-        "set_contains",
-        "set_contains_all",
         "set_contains_any",
+        "set_contains_all",
+        "set_contains",
       ]),
       Weight: record["Weight"] ?? null,
     }),
@@ -255,6 +262,15 @@ export const network: BlockTable = block("network", "The network of a group or t
       DynamicPorts: dynamic.length > 0 ? dynamic : null,
     };
   },
+  restore(record) {
+    const { ReservedPorts: reserved, DynamicPorts: dynamic, ...rest } = record;
+    const fixed = Array.isArray(reserved) ? reserved : [];
+    const isFixed = (entry: Json) => ((entry as Record<string, Json>)["Value"] as number) > 0;
+    // A reserved port without a number can only have come from the legacy block.
+    if (!Array.isArray(dynamic) && !fixed.every(isFixed)) return { record };
+    const ports = [...fixed, ...(Array.isArray(dynamic) ? dynamic : [])];
+    return { record: { ...rest, Ports: ports.length > 0 ? ports : null } };
+  },
 });
 
 export const volumeMount: BlockTable = block(
@@ -338,6 +354,7 @@ export function scaling(options: {
   readonly labels: BlockTable["labels"];
   readonly required: boolean;
   readonly finish: (record: Record<string, Json>, context: FinishContext) => Record<string, Json>;
+  readonly restore?: (record: Record<string, Json>) => RestoredRecord;
 }): BlockTable {
   return block("scaling", "Limits and policy for an autoscaler.", {
     labels: options.labels,
@@ -350,5 +367,6 @@ export function scaling(options: {
     free: { policy: freeForm("Policy", "The policy, in the autoscaler's own terms.") },
     constants: { CreateIndex: 0, ID: "", ModifyIndex: 0, Namespace: "", Target: null },
     finish: options.finish,
+    ...(options.restore && { restore: options.restore }),
   });
 }

@@ -72,6 +72,7 @@ const groupScaling: BlockTable = scaling({
     }
     return { ...record, Type: "horizontal" };
   },
+  restore: (record) => ({ record: { ...record, Type: "" } }),
 });
 
 const INHERITED_VAULT = "Access to Vault of tasks that have no vault block.";
@@ -278,4 +279,8 @@ export const job: BlockTable = block("job", "A job: groups of tasks and where an
     VersionTag: null,
   },
   finish: (raw, { labels }) => finishJob(raw, labels),
+  restore(raw) {
+    const id = String(raw["ID"] ?? "");
+    return { record: { ...raw, ID: null, Name: raw["Name"] === id ? null : raw["Name"]! }, labels: [id] };
+  },
 });

@@ -147,6 +147,10 @@ const taskScaling: BlockTable = scaling({
     }
     return { ...record, Type: type };
   },
+  restore: (record) => ({
+    record: { ...record, Type: "" },
+    labels: [String(record["Type"]).replace(/^vertical_/, "")],
+  }),
 });
 
 /** The first identity without a name (or named default) is the task's own; the others stay a list. */
@@ -204,5 +208,10 @@ export const task: BlockTable = block("task", "One program.", {
     // The one field of the reference that is left out, not null.
     if (out["CSIPluginConfig"] === null) delete out["CSIPluginConfig"];
     return out;
+  },
+  restore(record) {
+    const { Identity: own, Identities: others, ...rest } = record;
+    const all = [...(own ? [own] : []), ...(Array.isArray(others) ? others : [])];
+    return { record: { ...rest, Identities: all.length > 0 ? all : null } };
   },
 });

@@ -38,3 +38,4 @@ export {
   quotaTable,
   variableSpecTable,
 } from "./spec_tables.ts";
+export { jobToHcl, PrintError } from "./print.ts";

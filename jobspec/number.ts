@@ -96,7 +96,7 @@ export class HclNumber {
   static fromDouble(value: number): HclNumber {
     if (Number.isNaN(value)) throw new NumberError("the result is not a number");
     if (!Number.isFinite(value)) return value > 0 ? HclNumber.positiveInfinity : HclNumber.negativeInfinity;
-    if (Number.isSafeInteger(value)) return new HclNumber(value, undefined, 0, PRECISION_DOUBLE, 0);
+    if (Number.isSafeInteger(value)) return new HclNumber(value || 0, undefined, 0, PRECISION_DOUBLE, 0);
     const view = new DataView(new ArrayBuffer(8));
     view.setFloat64(0, value);
     const bits = view.getBigUint64(0);

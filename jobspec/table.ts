@@ -85,6 +85,13 @@ export interface BlockTable {
   readonly generic: boolean;
   /** Turns what was read into the final record. `given` has the source names that were present. */
   readonly finish?: (record: Record<string, Json>, context: FinishContext) => Record<string, Json>;
+  /** The way back of `finish`, for printing: fields as the attributes have them, and labels that no field holds. */
+  readonly restore?: (record: Record<string, Json>) => RestoredRecord;
+}
+
+export interface RestoredRecord {
+  readonly record: Record<string, Json>;
+  readonly labels?: readonly string[];
 }
 
 export interface FinishContext {
@@ -149,7 +156,9 @@ export function freeForm(field: string, doc: string): FreeSpec {
 }
 
 type TableParts =
-  & Partial<Pick<BlockTable, "attributes" | "blocks" | "free" | "constants" | "generic" | "finish">>
+  & Partial<
+    Pick<BlockTable, "attributes" | "blocks" | "free" | "constants" | "generic" | "finish" | "restore">
+  >
   & { readonly labels?: BlockTable["labels"] };
 
 export function block(name: string, doc: string, parts: TableParts): BlockTable {
