@@ -31,6 +31,11 @@ export async function readProc(path: string): Promise<string> {
   return throughProgram("cat", path);
 }
 
+/** True once a read was refused: whoever reads hundreds of files at once then asks one program for all of them. */
+export function isProcDenied(): boolean {
+  return denied;
+}
+
 /** Names in a folder below /proc or /sys. */
 export function listProcSync(path: string): string[] {
   if (!denied) {

@@ -35,7 +35,7 @@ import { execInContainer } from "./podman_exec.ts";
 import { PodmanImages } from "./podman_images.ts";
 import { PodmanLogs, SOURCE_NAME } from "./podman_logs.ts";
 import { bootId, isAlive, readProc, readStat } from "./proc.ts";
-import { signalNumber } from "./process_tree.ts";
+import { sendSignal, signalNumber } from "./process_tree.ts";
 
 export interface PodmanOptions extends PodmanSettings {
   /** "unix:///run/podman/podman.sock" */
@@ -300,7 +300,7 @@ export class PodmanDriver implements Driver {
     const gone = new AbortController();
     const leave = () => gone.abort();
     signal.addEventListener("abort", leave, { once: true });
-    const timer = setInterval(() => isAlive(readStat(pid)) || leave(), LOOK_EVERY_MS);
+    const timer = setInterval(() => isSeen(pid) || leave(), LOOK_EVERY_MS);
     try {
       return await ask(WAIT_RARELY, gone.signal);
     } catch (error) {
@@ -466,6 +466,16 @@ function hostCpu(): HostCpu {
     Number(m[1])
   );
   return { cores, totalMhz: speeds.length > 0 ? speeds.reduce((sum, mhz) => sum + mhz, 0) : cores * 1000 };
+}
+
+/** Somebody else's process is there, too. */
+function isSeen(pid: number): boolean {
+  try {
+    return sendSignal(pid, 0);
+  } catch (error) {
+    if ((error as { code?: string }).code === "EPERM") return true;
+    throw error;
+  }
 }
 
 function aborted(handle: TaskHandle): DriverError {

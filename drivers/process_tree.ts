@@ -3,7 +3,7 @@
 // its environment (found so after setsid and double fork). Never touches the wrapper shell or the log writers.
 import { constants } from "node:os";
 import { cgroupPids, freezeCgroup, killCgroup } from "./cgroup.ts";
-import { hasEnvironment, listProcesses, type ProcStat } from "./proc.ts";
+import { environmentTest, listProcesses, type ProcStat } from "./proc.ts";
 
 export interface TaskTree {
   /** Absolute path of the task's cgroup, "" for none. */
@@ -39,14 +39,14 @@ export function sendSignal(pid: number, signal: number): boolean {
 
 export function treePids(tree: TaskTree): number[] {
   if (tree.cgroup !== "") return cgroupPids(tree.cgroup);
-  return walk(listProcesses(), tree);
+  return walk(listProcesses(), tree, environmentTest(tree.marker));
 }
 
 /** Members of the tree among `all`: by session, group, marker, and everything that descends from one of those. */
 export function walk(
   all: ProcStat[],
   tree: TaskTree,
-  marked: (pid: number) => boolean = (pid) => hasEnvironment(pid, tree.marker),
+  marked: (pid: number) => boolean,
 ): number[] {
   const spared = new Set([...tree.spared, process.pid]);
   const members = new Set<number>();

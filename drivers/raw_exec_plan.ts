@@ -143,7 +143,7 @@ function planOverride(config: ConfigReader): string[] | null {
     }
     files.push(join(path.startsWith(`${root}/`) ? path : join(root, path), "cgroup.procs"));
   }
-  const missing = files.find((file) => !existsSync(file));
+  const missing = files.find((file) => readProc(file) === null);
   if (missing) {
     throw overrideError("cgroup override", missing, "no such cgroup; create it before the task starts");
   }

@@ -86,7 +86,7 @@ export class TaskLogs {
 
   /** The number may have been used again: ours have the run directory among their arguments. */
   #isOurs(pid: number): boolean {
-    if (!isAlive(readStat(pid))) return false;
+    if (!sendSignal(pid, 0) || !isAlive(readStat(pid))) return false;
     return readArguments(pid).some((word) => word.startsWith(this.#place.runDir));
   }
 
