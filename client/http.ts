@@ -51,6 +51,10 @@ export function clientApi(client: Client, clock: Clock): (request: Request) => P
     return new Response(null, { status: 200 });
   });
   app.all(`${alloc}/pause`, (c) => pause(c));
+  app.post(`${alloc}/exec`, async (c) => {
+    const { execInTask } = await import("./exec.ts");
+    return await execInTask(find(c.req.param("id")), c.req.raw);
+  });
   app.all(`${alloc}/exec`, () => {
     throw new ApiError(500, "websocket connection not found in context");
   });
