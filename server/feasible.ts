@@ -66,8 +66,10 @@ export class Feasibility {
       const reason = check(node);
       if (!reason) continue;
       const { ComputedClass } = node;
-      if (reason.ofClass && ComputedClass !== "" && !this.classes.get(ComputedClass)) {
-        this.classes.set(ComputedClass, false);
+      if (ComputedClass !== "" && !this.classes.get(ComputedClass)) {
+        if (reason.ofClass) this.classes.set(ComputedClass, false);
+        // All that its class decides was passed.
+        else if (reason === MISSING_VOLUMES) this.classes.set(ComputedClass, true);
       }
       return 2 + this.#numberOf(reason);
     }

@@ -10,6 +10,7 @@ import type { AllocUpdate } from "../core/protocol.ts";
 import type { Allocation, Evaluation } from "../core/types.ts";
 import type { Command } from "./commands.ts";
 import { jobEvaluation } from "./evaluations.ts";
+import { mayBeReplaced } from "./reschedule.ts";
 import type { StateReader } from "./state_reader.ts";
 
 /** Updates in one log entry at most. */
@@ -107,7 +108,7 @@ export function failureEvaluations(
   const evals = new Map<string, Evaluation>();
   for (const update of updates) {
     const alloc = state.alloc(update.ID);
-    const trigger = alloc && triggerOf(alloc, update);
+    const trigger = alloc && triggerOf(alloc, update, stamp.nowNs);
     const job = trigger ? state.job(alloc.Namespace, alloc.JobID) : undefined;
     if (!trigger || !job || job.Stop) continue;
     const key = `${job.Namespace}/${job.ID}`;
@@ -116,8 +117,10 @@ export function failureEvaluations(
   return [...evals.values()];
 }
 
-function triggerOf(alloc: Allocation, update: AllocUpdate): string | undefined {
+function triggerOf(alloc: Allocation, update: AllocUpdate, nowNs: number): string | undefined {
   if (alloc.ClientStatus === "unknown" && update.ClientStatus !== "unknown") return "reconnect";
   const newlyFailed = update.ClientStatus === "failed" && alloc.ClientStatus !== "failed";
-  return newlyFailed && alloc.DesiredStatus === "run" && !alloc.FollowupEvalID ? "alloc-failure" : undefined;
+  const asks = newlyFailed && alloc.DesiredStatus === "run" && !alloc.FollowupEvalID &&
+    mayBeReplaced(alloc, nowNs);
+  return asks ? "alloc-failure" : undefined;
 }

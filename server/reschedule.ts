@@ -52,6 +52,12 @@ export function failTimeNs(alloc: Allocation): number {
   return last || alloc.ModifyTime;
 }
 
+/** Whether a failure of the allocation asks for anything: its policy lets another one take its place, now or later. */
+export function mayBeReplaced(alloc: Allocation, nowNs: number): boolean {
+  const policy = policyOf(alloc);
+  return policy !== null && hasAttemptsLeft(alloc, policy, nowNs);
+}
+
 function hasAttemptsLeft(alloc: Allocation, policy: ReschedulePolicy, failedNs: number): boolean {
   if (policy.Unlimited) return true;
   if (policy.Attempts <= 0) return false;
