@@ -118,6 +118,7 @@ export class Agent {
       if (this.config.client) await this.#createClient();
       await this.#serve();
       await this.client?.start();
+      this.#tellMissingDrivers();
     } catch (error) {
       await this.stop();
       throw error;
@@ -210,7 +211,9 @@ export class Agent {
     }
     client.httpAddress = joinAddress(config.advertise.http);
     if (this.server) client.servers = [reachable(config.bind.rpc), ...client.servers];
-    const drivers = createDrivers(config.plugins as PluginConfig, { log: setup.log.module("client.driver_mgr") });
+    const drivers = createDrivers(config.plugins as PluginConfig, {
+      log: setup.log.module("client.driver_mgr"),
+    });
     // A driver that only pretends has no place on a device unless somebody asked for it.
     if (!("mock_driver" in config.plugins)) drivers.delete("mock_driver");
     this.client = new Client({
@@ -221,6 +224,18 @@ export class Agent {
       logger: setup.log.module("client"),
     });
     this.client.onEvent((event) => this.#onClientEvent(event));
+  }
+
+  /** A driver that the configuration names and that this machine cannot run is said at once, in one line. */
+  #tellMissingDrivers(): void {
+    const named = Object.keys(this.config.raw.plugin ?? {});
+    for (const name of named) {
+      const info = this.client?.node.Drivers[name];
+      if (!info || info.Healthy) continue;
+      this.setup.log.module("client.driver_mgr").warn(
+        `driver ${name} cannot run tasks: ${info.HealthDescription}`,
+      );
+    }
   }
 
   /** From here on the API answers. */
