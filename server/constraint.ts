@@ -4,6 +4,7 @@
 // distinct_hosts and distinct_property look at other allocations, not at one node: feasible.ts owns them, and here
 // they hold everywhere.
 import type { Constraint, Node } from "../core/types.ts";
+import { linearRegexp } from "./linear_regexp.ts";
 import { compileVersionConstraint } from "./version_constraint.ts";
 
 export interface CompiledConstraint {
@@ -142,35 +143,41 @@ function versionTest(flavour: "version" | "semver"): Test {
   );
 }
 
+/** Users' patterns are tested in linear time; nodes mostly repeat each other's values, so answers are remembered. */
 function regexpTest(): Test {
-  return cachedByRight(compileRegexp, (left, pattern) => pattern !== null && pattern.test(left));
+  return cachedByRight(compileRegexp, (left, { test, answers }) => {
+    if (test === null) return false;
+    let answer = answers.get(left);
+    if (answer === undefined) {
+      if (answers.size >= ANSWERS_MAX) answers.clear();
+      answers.set(left, answer = test(left));
+    }
+    return answer;
+  });
 }
 
-/** Go's RE2 syntax as JavaScript's, where they differ in what people write; null when it is no expression. */
-function compileRegexp(source: string): RegExp | null {
-  const flags = /^\(\?([imsU]+)\)/.exec(source);
-  const body = (flags ? source.slice(flags[0].length) : source)
-    .replace(/\(\?P</g, "(?<")
-    .replace(/\[\[:(\w+):\]\]/g, (whole, name: string) => POSIX[name] ?? whole)
-    .replace(/\\A/g, "^")
-    .replace(/\\z/g, "$");
-  const jsFlags = flags ? [...flags[1]!].filter((flag) => "ims".includes(flag)).join("") : "";
+/** Answers of one expression that are remembered. */
+const ANSWERS_MAX = 4096;
+
+interface CompiledRegexp {
+  /** Null when the text is no expression: it matches nothing. */
+  test: ((text: string) => boolean) | null;
+  answers: Map<string, boolean>;
+}
+
+function compileRegexp(source: string): CompiledRegexp {
+  return { test: regexpOrNull(source), answers: new Map() };
+}
+
+function regexpOrNull(source: string): ((text: string) => boolean) | null {
   try {
-    return new RegExp(body, jsFlags);
+    return linearRegexp(source);
   } catch (error) {
-    if (error instanceof SyntaxError) return null;
+    // Validation told the user; a job from an older version may still carry it.
+    if (error instanceof Error) return null;
     throw error;
   }
 }
-
-const POSIX: Record<string, string> = {
-  alpha: "[A-Za-z]",
-  digit: "[0-9]",
-  alnum: "[0-9A-Za-z]",
-  lower: "[a-z]",
-  upper: "[A-Z]",
-  space: "\\s",
-};
 
 function inSet(left: string | undefined, right: string | undefined, how: "every" | "some"): boolean {
   if (left === undefined || right === undefined) return false;
