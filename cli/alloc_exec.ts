@@ -134,7 +134,7 @@ async function openSocket(context: Context, path: string, query: Record<string, 
   const target = api.socketPath
     ? `ws+unix://${api.socketPath}:${url.pathname}${url.search}`
     : url.href.replace(/^http/, "ws");
-  const socket = new WebSocket(target, { headers: api.headers(), ...api.tls });
+  const socket = new WebSocket(target, { headers: api.headers(), ...await api.tls() });
   await new Promise<void>((resolve, reject) => {
     socket.once("open", () => resolve());
     socket.once(

@@ -1,8 +1,6 @@
 // The HTTP API as commands use it: paths and query in, decoded JSON out, with the raw text (for exact -json output),
 // the index (for blocking queries) and the next page's token. Address, namespace, region, token and TLS come from
 // flags and environment. Never retries: a command says what failed at once.
-import { readdirSync, readFileSync } from "node:fs";
-import { resolve } from "node:path";
 import { CommandError, RequestError } from "./errors.ts";
 import { type HttpResponse, openTransport, type TlsOptions, type Transport } from "./transport.ts";
 
@@ -65,21 +63,18 @@ const BLOCKING_SLACK_MS = 30_000;
 export class Api {
   readonly #settings: ApiSettings;
   readonly #base: URL;
-  readonly #transport: Transport;
-  readonly #tls: TlsOptions | undefined;
+  readonly #cwd: string;
+  #tls: Promise<TlsOptions | undefined> | undefined;
+  #transport: Promise<Transport> | undefined;
   readonly socketPath: string | undefined;
 
-  /** What is left out has Nomad's default. Reads certificates; CommandError for an address or a file that is no use. */
+  /** What is left out has Nomad's default. CommandError for an address that is no use; files are read when needed. */
   constructor(settings: Partial<ApiSettings> = {}, cwd = ".") {
     this.#settings = { ...DEFAULTS, ...settings };
     const { base, socketPath } = parseAddress(this.#settings.address);
     this.#base = base;
+    this.#cwd = cwd;
     this.socketPath = socketPath;
-    this.#tls = readTls(this.#settings, base, cwd);
-    this.#transport = openTransport({
-      ...(socketPath === undefined ? {} : { socketPath }),
-      ...(this.#tls === undefined ? {} : { tls: this.#tls }),
-    });
   }
 
   get address(): string {
@@ -90,8 +85,19 @@ export class Api {
     return this.#base;
   }
 
-  get tls(): TlsOptions | undefined {
-    return this.#tls;
+  /** Certificates and how to check the agent's; undefined without TLS. CommandError for a file that cannot be read. */
+  tls(): Promise<TlsOptions | undefined> {
+    return this.#tls ??= this.#base.protocol === "https:" || usesFiles(this.#settings)
+      ? readTls(this.#settings, this.#base, this.#cwd)
+      : Promise.resolve(undefined);
+  }
+
+  async #open(): Promise<Transport> {
+    const tls = await this.tls();
+    return openTransport({
+      ...(this.socketPath === undefined ? {} : { socketPath: this.socketPath }),
+      ...(tls === undefined ? {} : { tls }),
+    });
   }
 
   get namespace(): string {
@@ -127,7 +133,7 @@ export class Api {
   }
 
   /** One exchange, whatever the answer. */
-  exchange(method: string, url: URL, options: CallOptions = {}): Promise<HttpResponse> {
+  async exchange(method: string, url: URL, options: CallOptions = {}): Promise<HttpResponse> {
     const headers = this.headers(options.headers);
     let body: string | Uint8Array | undefined;
     if (options.body instanceof Uint8Array || typeof options.body === "string") {
@@ -136,7 +142,8 @@ export class Api {
       body = JSON.stringify(options.body);
       headers["Content-Type"] ??= "application/json";
     }
-    return this.#transport({
+    const transport = await (this.#transport ??= this.#open());
+    return await transport({
       method,
       url,
       headers,
@@ -189,7 +196,8 @@ export class Api {
       const ui = data?.config?.UI;
       return ui?.Enabled === true && (forced || ui.ShowCLIHints === true);
     } catch (error) {
-      if (error instanceof RequestError) return false;
+      // Whatever is wrong, the command's own request says it.
+      if (error instanceof RequestError || error instanceof CommandError) return false;
       throw error;
     }
   }
@@ -247,29 +255,37 @@ function parseAddress(address: string): { base: URL; socketPath: string | undefi
   }
 }
 
-function readTls(settings: ApiSettings, base: URL, cwd: string): TlsOptions | undefined {
-  const tls: TlsOptions = {};
-  const read = (what: string, path: string) => {
-    try {
-      return readFileSync(resolve(cwd, path), "utf8");
-    } catch (error) {
-      throw new CommandError(`Error initializing client: Error loading ${what}: ${openError(path, error)}`);
-    }
-  };
-  if (settings.caCert) {
-    tls.ca = [read("CA File", settings.caCert)];
-  } else if (settings.caPath) {
-    const directory = resolve(cwd, settings.caPath);
-    tls.ca = readdirSync(directory).sort().map((name) => read("CA File", resolve(directory, name)));
-  }
+function usesFiles(settings: ApiSettings): boolean {
+  return Boolean(settings.caCert || settings.caPath || settings.clientCert || settings.clientKey);
+}
+
+async function readTls(settings: ApiSettings, base: URL, cwd: string): Promise<TlsOptions | undefined> {
+  const { readdir, readFile } = await import("node:fs/promises");
+  const { resolve } = await import("node:path");
+  const fail = (what: string, path: string, error: unknown) =>
+    new CommandError(`Error initializing client: Error loading ${what}: ${openError(path, error)}`);
+  const read = (what: string, path: string) =>
+    readFile(resolve(cwd, path), "utf8").catch((error) => {
+      throw fail(what, path, error);
+    });
   if (Boolean(settings.clientCert) !== Boolean(settings.clientKey)) {
     throw new CommandError(
       "Error initializing client: a client certificate needs both -client-cert and -client-key (or NOMAD_CLIENT_CERT and NOMAD_CLIENT_KEY)",
     );
   }
+  const tls: TlsOptions = {};
+  if (settings.caCert) {
+    tls.ca = [await read("CA File", settings.caCert)];
+  } else if (settings.caPath) {
+    const directory = resolve(cwd, settings.caPath);
+    const names = await readdir(directory).catch((error) => {
+      throw fail("CA Path", settings.caPath, error);
+    });
+    tls.ca = await Promise.all(names.sort().map((name) => read("CA File", resolve(directory, name))));
+  }
   if (settings.clientCert) {
-    tls.cert = read("client certificate", settings.clientCert);
-    tls.key = read("client key", settings.clientKey);
+    tls.cert = await read("client certificate", settings.clientCert);
+    tls.key = await read("client key", settings.clientKey);
   }
   if (settings.tlsServerName) tls.servername = settings.tlsServerName;
   if (settings.tlsSkipVerify) tls.rejectUnauthorized = false;
