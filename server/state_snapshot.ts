@@ -55,7 +55,7 @@ type Chunk =
   }
   | { kind: "allocs"; resources: AllocatedResources[]; metrics: AllocMetric[]; rows: AllocRow[] };
 
-/** An allocation with its shared objects as positions; fields that say nothing are left out. */
+/** An allocation with its shared objects as positions; what its job tells and what says nothing is left out. */
 type AllocRow =
   & Partial<Omit<Allocation, "Job" | "AllocatedResources" | "Metrics">>
   & Pick<Allocation, "ID">
@@ -119,20 +119,64 @@ function* slices<T>(rows: readonly T[]): Iterable<T[]> {
   for (let i = 0; i < rows.length; i += CHUNK_ROWS) yield rows.slice(i, i + CHUNK_ROWS);
 }
 
+/** Fields of an allocation that a row holds as they are, unless they say nothing. */
+const PLAIN_FIELDS = [
+  "EvalID",
+  "Name",
+  "NodeID",
+  "NodeName",
+  "TaskGroup",
+  "DesiredStatus",
+  "DesiredDescription",
+  "DesiredTransition",
+  "ClientStatus",
+  "ClientDescription",
+  "NetworkStatus",
+  "DeploymentID",
+  "DeploymentStatus",
+  "PreviousAllocation",
+  "NextAllocation",
+  "RescheduleTracker",
+  "FollowupEvalID",
+  "PreemptedByAllocation",
+  "PreemptedAllocations",
+  "AllocStates",
+  "SigningKeyID",
+  "CreateIndex",
+  "ModifyIndex",
+  "AllocModifyIndex",
+  "CreateTime",
+  "ModifyTime",
+] as const satisfies readonly (keyof Allocation)[];
+
+/** The compiler's proof that no field of an allocation is forgotten above. */
+type Forgotten = Exclude<
+  keyof Allocation,
+  | typeof PLAIN_FIELDS[number]
+  | "ID"
+  | "Job"
+  | "Namespace"
+  | "JobID"
+  | "AllocatedResources"
+  | "Metrics"
+  | "TaskStates"
+>;
+const NONE_FORGOTTEN: [Forgotten] extends [never] ? true : Forgotten = true;
+void NONE_FORGOTTEN;
+
 function packAllocs(allocs: readonly Allocation[], jobs: ReadonlyMap<Job, number>): Chunk {
   const resources = new Map<AllocatedResources, number>();
   const metrics = new Map<AllocMetric, number>();
   const rows = allocs.map((alloc) => {
-    const { Job: job, AllocatedResources: own, Metrics: metric, ...rest } = alloc;
     const row: Record<string, unknown> = {
-      job: jobs.get(job)!,
-      resources: numberOf(resources, own),
-      metrics: metric ? numberOf(metrics, metric) : -1,
+      ID: alloc.ID,
+      job: jobs.get(alloc.Job)!,
+      resources: numberOf(resources, alloc.AllocatedResources),
+      metrics: alloc.Metrics ? numberOf(metrics, alloc.Metrics) : -1,
     };
-    for (const key in rest) {
-      const value = rest[key as keyof typeof rest];
-      if (value === null || value === "" || value === NO_TRANSITION) continue;
-      row[key] = value;
+    for (const key of PLAIN_FIELDS) {
+      const value = alloc[key];
+      if (value !== null && value !== "" && value !== NO_TRANSITION) row[key] = value;
     }
     if (alloc.TaskStates) row["TaskStates"] = sparseTaskStates(alloc.TaskStates);
     return row as AllocRow;
