@@ -52,6 +52,7 @@ export class Client {
   readonly #options: ClientOptions;
   readonly #runners = new Map<string, AllocationRunner>();
   readonly #listeners = new Set<(event: ClientEvent) => void>();
+  readonly #enabled: Map<string, Driver>;
   readonly #drivers: DriverWatch;
   readonly #gc: GarbageCollector;
   #node: Node | undefined;
@@ -68,7 +69,12 @@ export class Client {
 
   constructor(options: ClientOptions) {
     this.#options = options;
-    this.#drivers = new DriverWatch(options.drivers, options.clock);
+    this.#enabled = enabledDrivers(options.drivers, options.config.options);
+    this.#drivers = new DriverWatch({
+      drivers: this.#enabled,
+      clock: options.clock,
+      onHealth: (driver, description) => this.#session?.event("Driver", description, { driver }),
+    });
     this.#gc = new GarbageCollector({
       config: options.config,
       clock: options.clock,
@@ -112,10 +118,10 @@ export class Client {
   }
 
   async #begin(): Promise<void> {
-    const { config, clock, random, logger, drivers } = this.#options;
+    const { config, clock, random, logger } = this.#options;
     await mkdir(config.allocDir, { recursive: true, mode: 0o755 });
     const [identity, stored] = await Promise.all([
-      loadIdentity(config.stateDir, () => random.uuid()),
+      loadIdentity(config.stateDir, { newId: () => random.uuid(), fromHost: !config.noHostUuid }),
       this.#openState(),
       this.#drivers.ask(DRIVERS_FIRST_WAIT_MS, () => this.#driversChanged()),
     ]);
@@ -140,7 +146,7 @@ export class Client {
     });
     this.#host = {
       config,
-      drivers,
+      drivers: this.#enabled,
       clock,
       random,
       logger,
@@ -418,4 +424,16 @@ export class Client {
   #emit(event: ClientEvent): void {
     for (const listener of this.#listeners) listener(event);
   }
+}
+
+/** client.options "driver.allowlist" and "driver.denylist": names with commas. */
+function enabledDrivers(drivers: Map<string, Driver>, options: Record<string, string>): Map<string, Driver> {
+  const names = (key: string) =>
+    (options[key] ?? "").split(",").map((name) => name.trim()).filter((name) => name !== "");
+  const [allowed, denied] = [names("driver.allowlist"), names("driver.denylist")];
+  return new Map(
+    [...drivers].filter(([name]) =>
+      (allowed.length === 0 || allowed.includes(name)) && !denied.includes(name)
+    ),
+  );
 }

@@ -21,11 +21,11 @@ export interface ClientConfig {
   reserved: { cpuMhz: number; memoryMb: number; diskMb: number; reservedPorts: string; cores: string };
   hostVolumes: Record<string, { path: string; readOnly: boolean }>;
   hostNetworks: Record<string, { cidr: string; interface: string; reservedPorts: string }>;
-  /** Free-form client options (`client { options { … } }`). */
+  /** `client { options { … } }`: "driver.allowlist" and "driver.denylist" count here. */
   options: Record<string, string>;
   /** Interface whose address tasks bind; "" takes the one with the default route. */
   networkInterface: string;
-  /** Replace what was measured; 0 measures. */
+  /** Replace what was measured; 0 measures. `diskFreeMb` is an attribute only. */
   overrides: { cpuTotalCompute: number; memoryTotalMb: number; diskTotalMb: number; diskFreeMb: number };
   gc: {
     intervalMs: number;

@@ -1,14 +1,16 @@
 // What the device is: the host's attributes and resources as a Node record. Reads /proc, /sys and /etc once; drivers
 // are asked separately (fingerprint_drivers.ts). Makes no decisions and talks to nobody.
-import { readFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { readProc } from "../core/proc_fs.ts";
 import { hostname, machine, release, totalmem } from "node:os";
 import { join } from "node:path";
+import { formatUuid } from "../core/env.ts";
 import { NOMAD_VERSION } from "../core/version.ts";
 import type { Node } from "../core/types.ts";
 import type { ClientConfig } from "./config.ts";
 import { networkFingerprint } from "./fingerprint_network.ts";
-import { diskSpace } from "./stats.ts";
+import { type DiskSpace, diskSpace } from "./stats.ts";
 
 const MB = 1024 * 1024;
 
@@ -24,30 +26,109 @@ const SIGNALS =
   "SIGSEGV,SIGXCPU,SIGXFSZ,SIGNULL,SIGABRT,SIGBUS,SIGIO,SIGSTOP,SIGTSTP,SIGUSR2,SIGALRM,SIGHUP,SIGINT,SIGIOT," +
   "SIGPIPE,SIGPROF";
 
+/** What was measured, with the configuration's overrides in place. */
+interface Capacity {
+  cpu: Cpu;
+  totalCompute: number;
+  memoryBytes: number;
+  diskMb: number;
+  disk: DiskSpace;
+  reservedCores: number[];
+}
+
 /** The whole record, without drivers; the servers' fields hold what a new node has. */
 export async function fingerprintNode(config: ClientConfig, identity: Identity): Promise<Node> {
-  const [cpu, memoryBytes, disk, system] = await Promise.all([
+  const [cpu, memoryBytes, disk, system, network] = await Promise.all([
     fingerprintCpu(),
     memoryTotalBytes(),
     diskSpace(config.allocDir),
     fingerprintSystem(),
+    networkFingerprint(config),
   ]);
-  const network = await networkFingerprint(config);
-  const totalCompute = config.overrides.cpuTotalCompute || cpu.mhz * cpu.cores;
-  const memoryMb = config.overrides.memoryTotalMb || Math.floor(memoryBytes / MB);
-  const diskMb = config.overrides.diskTotalMb || Math.floor(disk.sizeBytes / MB);
-  const reservedCores = parseCores(config.reserved.cores);
-  const usable = totalCompute - config.reserved.cpuMhz;
-  const name = config.nodeName || hostname();
-  const attributes: Record<string, string> = {
+  const { overrides } = config;
+  const capacity: Capacity = {
+    cpu,
+    totalCompute: overrides.cpuTotalCompute || cpu.mhz * cpu.cores,
+    memoryBytes: overrides.memoryTotalMb * MB || memoryBytes,
+    diskMb: overrides.diskTotalMb || Math.floor(disk.sizeBytes / MB),
+    disk,
+    reservedCores: parseCores(config.reserved.cores),
+  };
+  return {
+    ...NEW_NODE,
+    ID: identity.id,
+    SecretID: identity.secret,
+    Name: config.nodeName || hostname(),
+    Datacenter: config.datacenter,
+    NodeClass: config.nodeClass,
+    NodePool: config.nodePool,
+    HTTPAddr: config.httpAddress,
+    Attributes: { ...hostAttributes(config, capacity), ...system, ...network.attributes },
+    Meta: { ...config.meta },
+    NodeResources: {
+      Cpu: {
+        CpuShares: capacity.totalCompute,
+        TotalCpuCores: cpu.cores,
+        ReservableCpuCores: range(cpu.cores).filter((core) => !capacity.reservedCores.includes(core)),
+      },
+      Memory: { MemoryMB: Math.floor(capacity.memoryBytes / MB) },
+      Disk: { DiskMB: capacity.diskMb },
+      Networks: network.networks,
+      NodeNetworks: network.nodeNetworks,
+      Devices: null,
+      MinDynamicPort: config.minDynamicPort,
+      MaxDynamicPort: config.maxDynamicPort,
+      Processors: { Topology: topology(cpu, overrides.cpuTotalCompute) },
+    },
+    ReservedResources: reservedResources(config, capacity.reservedCores),
+    HostVolumes: Object.fromEntries(
+      Object.entries(config.hostVolumes).map(([volume, { path, readOnly }]) => [
+        volume,
+        { ID: "", Name: volume, Path: path, ReadOnly: readOnly },
+      ]),
+    ),
+    HostNetworks: network.hostNetworks,
+    NodeMaxAllocs: config.nodeMaxAllocs,
+  };
+}
+
+/** What no device decides itself, and what this one has not. */
+const NEW_NODE = {
+  ComputedClass: "",
+  TLSEnabled: false,
+  Links: {},
+  Drivers: {},
+  CSIControllerPlugins: {},
+  CSINodePlugins: {},
+  CgroupParent: "nomad.slice",
+  GCVolumesOnNodeGC: false,
+  Status: "initializing",
+  StatusDescription: "",
+  StatusUpdatedAt: 0,
+  SchedulingEligibility: "eligible",
+  Drain: false,
+  DrainStrategy: null,
+  LastDrain: null,
+  Events: [],
+  IdentitySigningKeyID: "",
+  LastMissedHeartbeatIndex: 0,
+  LastAllocUpdateIndex: 0,
+  CreateIndex: 0,
+  ModifyIndex: 0,
+} satisfies Partial<Node>;
+
+function hostAttributes(config: ClientConfig, capacity: Capacity): Record<string, string> {
+  const { cpu, totalCompute, memoryBytes, disk, reservedCores } = capacity;
+  const { diskFreeMb } = config.overrides;
+  return {
     "cpu.arch": cpu.arch,
     "cpu.numcores": String(cpu.cores),
     "cpu.reservablecores": String(cpu.cores - reservedCores.length),
     "cpu.frequency": String(cpu.mhz),
     "cpu.totalcompute": String(totalCompute),
-    "cpu.usablecompute": String(usable),
+    "cpu.usablecompute": String(totalCompute - config.reserved.cpuMhz),
     ...(cpu.model === "" ? {} : { "cpu.modelname": cpu.model }),
-    "memory.totalbytes": String(config.overrides.memoryTotalMb ? memoryMb * MB : memoryBytes),
+    "memory.totalbytes": String(memoryBytes),
     "nomad.version": NOMAD_VERSION,
     "nomad.service_discovery": "true",
     "numa.node.count": "1",
@@ -57,72 +138,18 @@ export async function fingerprintNode(config: ClientConfig, identity: Identity):
     "unique.advertise.address": config.httpAddress,
     "unique.storage.volume": disk.device,
     "unique.storage.bytestotal": String(disk.sizeBytes),
-    ...system,
-    ...network.attributes,
+    // What is really free changes all the time and would register the node anew each time.
+    ...(diskFreeMb > 0 ? { "unique.storage.bytesfree": String(diskFreeMb * MB) } : {}),
   };
+}
+
+function reservedResources(config: ClientConfig, cores: number[]): Node["ReservedResources"] {
+  const { reserved } = config;
   return {
-    ID: identity.id,
-    SecretID: identity.secret,
-    Name: name,
-    Datacenter: config.datacenter,
-    NodeClass: config.nodeClass,
-    NodePool: config.nodePool,
-    ComputedClass: "",
-    HTTPAddr: config.httpAddress,
-    TLSEnabled: false,
-    Attributes: attributes,
-    Meta: { ...config.meta },
-    Links: {},
-    NodeResources: {
-      Cpu: {
-        CpuShares: totalCompute,
-        TotalCpuCores: cpu.cores,
-        ReservableCpuCores: range(cpu.cores).filter((core) => !reservedCores.includes(core)),
-      },
-      Memory: { MemoryMB: memoryMb },
-      Disk: { DiskMB: diskMb },
-      Networks: network.networks,
-      NodeNetworks: network.nodeNetworks,
-      Devices: null,
-      MinDynamicPort: config.minDynamicPort,
-      MaxDynamicPort: config.maxDynamicPort,
-      Processors: { Topology: topology(cpu, config.overrides.cpuTotalCompute) },
-    },
-    ReservedResources: {
-      Cpu: {
-        CpuShares: config.reserved.cpuMhz,
-        ReservedCpuCores: reservedCores.length > 0 ? reservedCores : null,
-      },
-      Memory: { MemoryMB: config.reserved.memoryMb },
-      Disk: { DiskMB: config.reserved.diskMb },
-      Networks: { ReservedHostPorts: config.reserved.reservedPorts },
-    },
-    Drivers: {},
-    HostVolumes: Object.fromEntries(
-      Object.entries(config.hostVolumes).map(([volume, { path, readOnly }]) => [
-        volume,
-        { ID: "", Name: volume, Path: path, ReadOnly: readOnly },
-      ]),
-    ),
-    HostNetworks: network.hostNetworks,
-    CSIControllerPlugins: {},
-    CSINodePlugins: {},
-    CgroupParent: "nomad.slice",
-    NodeMaxAllocs: config.nodeMaxAllocs,
-    GCVolumesOnNodeGC: false,
-    Status: "initializing",
-    StatusDescription: "",
-    StatusUpdatedAt: 0,
-    SchedulingEligibility: "eligible",
-    Drain: false,
-    DrainStrategy: null,
-    LastDrain: null,
-    Events: [],
-    IdentitySigningKeyID: "",
-    LastMissedHeartbeatIndex: 0,
-    LastAllocUpdateIndex: 0,
-    CreateIndex: 0,
-    ModifyIndex: 0,
+    Cpu: { CpuShares: reserved.cpuMhz, ReservedCpuCores: cores.length > 0 ? cores : null },
+    Memory: { MemoryMB: reserved.memoryMb },
+    Disk: { DiskMB: reserved.diskMb },
+    Networks: { ReservedHostPorts: reserved.reservedPorts },
   };
 }
 
@@ -237,18 +264,34 @@ async function readText(path: string): Promise<string> {
   }
 }
 
-/** Reads the identity of the state directory, or makes one; null keeps it in memory. */
-export async function loadIdentity(stateDir: string | null, newId: () => string): Promise<Identity> {
-  if (stateDir === null) return { id: newId(), secret: newId() };
-  const { mkdir, writeFile } = await import("node:fs/promises");
+/**
+ * Reads the identity of the state directory, or makes one; without a directory it lives as long as the agent.
+ * `fromHost`: the id is derived from the machine's own, so that it comes back on an emptied disk.
+ */
+export async function loadIdentity(
+  stateDir: string | null,
+  options: { newId: () => string; fromHost: boolean },
+): Promise<Identity> {
+  const makeId = async () => options.fromHost ? await hostId() ?? options.newId() : options.newId();
+  if (stateDir === null) return { id: await makeId(), secret: options.newId() };
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
-  const readOrMake = async (file: string) => {
-    const path = join(stateDir, file);
-    const known = (await readText(path)).trim();
-    if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(known)) return known;
-    const made = newId();
-    await writeFile(path, made, { mode: 0o600 });
-    return made;
+  return {
+    id: await readOrMake(join(stateDir, "client-id"), makeId),
+    secret: await readOrMake(join(stateDir, "secret-id"), options.newId),
   };
-  return { id: await readOrMake("client-id"), secret: await readOrMake("secret-id") };
+}
+
+async function readOrMake(path: string, make: () => string | Promise<string>): Promise<string> {
+  const known = (await readText(path)).trim();
+  if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(known)) return known;
+  const made = await make();
+  await writeFile(path, made, { mode: 0o600 });
+  return made;
+}
+
+/** A UUID of this machine, another one than the machine id itself, which is to be kept to oneself. Null without one. */
+async function hostId(): Promise<string | null> {
+  const machineId = (await readText("/etc/machine-id")).trim();
+  if (machineId === "") return null;
+  return formatUuid(createHash("sha256").update(`nomad node ${machineId}`).digest());
 }

@@ -13,14 +13,25 @@ export interface DriversFingerprint {
 export class DriverWatch {
   #answers = new Map<string, { fingerprint: DriverFingerprint; updateTime: string }>();
 
-  constructor(private readonly drivers: Map<string, Driver>, private readonly clock: Clock) {}
+  #since: string;
+
+  constructor(
+    private readonly options: {
+      drivers: Map<string, Driver>;
+      clock: Clock;
+      /** A driver that was known became healthy or ceased to be. */
+      onHealth(driver: string, description: string): void;
+    },
+  ) {
+    this.#since = this.#now();
+  }
 
   /** Asks all; resolves when all answered or after `timeoutMs`. Later answers call `onLate` if they are news. */
   async ask(timeoutMs: number, onLate: () => void): Promise<void> {
     let waiting = true;
     let cancel = () => {};
-    const timeout = new Promise<void>((resolve) => cancel = this.clock.after(timeoutMs, resolve));
-    const all = Promise.all([...this.drivers.values()].map(async (driver) => {
+    const timeout = new Promise<void>((resolve) => cancel = this.options.clock.after(timeoutMs, resolve));
+    const all = Promise.all([...this.options.drivers.values()].map(async (driver) => {
       const changed = this.#take(driver.name, await driver.fingerprint());
       if (changed && !waiting) onLate();
     }));
@@ -32,7 +43,7 @@ export class DriverWatch {
   get result(): DriversFingerprint {
     const drivers: Record<string, DriverInfo> = {};
     const attributes: Record<string, string> = {};
-    for (const name of this.drivers.keys()) {
+    for (const name of this.options.drivers.keys()) {
       const answer = this.#answers.get(name);
       const fingerprint = answer?.fingerprint;
       drivers[name] = {
@@ -40,7 +51,7 @@ export class DriverWatch {
         Detected: fingerprint?.detected ?? false,
         Healthy: fingerprint?.healthy ?? false,
         HealthDescription: fingerprint?.description ?? "Waiting for the driver's first answer",
-        UpdateTime: answer?.updateTime ?? new Date(this.clock.nowMs()).toISOString(),
+        UpdateTime: answer?.updateTime ?? this.#since,
       };
       if (!fingerprint?.detected) continue;
       attributes[`driver.${name}`] = "1";
@@ -54,7 +65,14 @@ export class DriverWatch {
   #take(name: string, fingerprint: DriverFingerprint): boolean {
     const before = this.#answers.get(name);
     if (before && JSON.stringify(before.fingerprint) === JSON.stringify(fingerprint)) return false;
-    this.#answers.set(name, { fingerprint, updateTime: new Date(this.clock.nowMs()).toISOString() });
+    this.#answers.set(name, { fingerprint, updateTime: this.#now() });
+    if (before && before.fingerprint.healthy !== fingerprint.healthy) {
+      this.options.onHealth(name, fingerprint.description);
+    }
     return true;
+  }
+
+  #now(): string {
+    return new Date(this.options.clock.nowMs()).toISOString();
   }
 }

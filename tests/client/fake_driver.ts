@@ -49,6 +49,7 @@ export class FakeDriver implements Driver {
   failures: DriverError[] = [];
   /** Starts begin their task and never return: the agent dies in between. */
   hangs = false;
+  healthy = true;
   /** Tasks of this name do not end when they are stopped. */
   stubborn = new Set<string>();
 
@@ -63,8 +64,8 @@ export class FakeDriver implements Driver {
   fingerprint(): Promise<DriverFingerprint> {
     return Promise.resolve({
       detected: true,
-      healthy: true,
-      description: "Healthy",
+      healthy: this.healthy,
+      description: this.healthy ? "Healthy" : "its daemon is gone",
       attributes: { [`driver.${this.name}`]: "true" },
     });
   }

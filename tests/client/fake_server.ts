@@ -31,6 +31,7 @@ export class FakeServer {
   /** Every ClientStatus of an allocation in the order it was told, repeats left out. */
   history = new Map<string, string[]>();
   services = new Map<string, ServiceRegistration>();
+  events: Extract<DeviceMessage, { t: "events" }>["events"] = [];
   mux: Mux | undefined;
   #socket: ServerSocket | undefined;
   #listener: Listener | undefined;
@@ -152,6 +153,7 @@ export class FakeServer {
         socket.send(JSON.stringify({ t: "ack", seq: message.seq }));
         break;
       case "events":
+        this.events.push(...message.events);
         break;
     }
     this.#wake();
