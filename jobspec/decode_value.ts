@@ -237,7 +237,7 @@ function entriesToJson(value: ObjectValue | MapValue): Json {
 }
 
 function numberToJson(value: HclNumber): Json {
-  if (value.small !== undefined) return value.small;
+  if (value.small !== undefined) return value.small + 0;
   if (value.infinity !== 0) throw unsuitable("an infinite number cannot be stored");
   const [low, high] = RANGES.int!;
   const whole = value.isInteger ? value.toBigInt() : undefined;

@@ -80,7 +80,7 @@ export class HclNumber {
 
   /** A safe integer as a literal has it. */
   static of(value: number): HclNumber {
-    return new HclNumber(value === 0 ? 0 : value, undefined, 0, PRECISION_LITERAL, 0);
+    return new HclNumber(value, undefined, 0, PRECISION_LITERAL, 0);
   }
 
   /** A safe integer that came from counting something. */
@@ -96,7 +96,7 @@ export class HclNumber {
   static fromDouble(value: number): HclNumber {
     if (Number.isNaN(value)) throw new NumberError("the result is not a number");
     if (!Number.isFinite(value)) return value > 0 ? HclNumber.positiveInfinity : HclNumber.negativeInfinity;
-    if (Number.isSafeInteger(value)) return new HclNumber(value || 0, undefined, 0, PRECISION_DOUBLE, 0);
+    if (Number.isSafeInteger(value)) return new HclNumber(value, undefined, 0, PRECISION_DOUBLE, 0);
     const view = new DataView(new ArrayBuffer(8));
     view.setFloat64(0, value);
     const bits = view.getBigUint64(0);
@@ -158,6 +158,15 @@ export class HclNumber {
     return HclNumber.#make(quotient, exponent - shift, precision, inexact);
   }
 
+  /** As in the reference, zero has a sign (0 * -1 prints "-0"), which nothing but printing sees. */
+  static #zero(negative: boolean, precision: number): HclNumber {
+    return new HclNumber(negative ? -0 : 0, undefined, 0, precision, 0);
+  }
+
+  get #negative(): boolean {
+    return Object.is(this.small, -0) || this.sign < 0;
+  }
+
   /** [mantissa, exponent] of a finite value. */
   #parts(): [bigint, number] {
     if (this.#mantissa === undefined) this.#mantissa = BigInt(this.small!);
@@ -166,7 +175,7 @@ export class HclNumber {
 
   get sign(): -1 | 0 | 1 {
     if (this.infinity !== 0) return this.infinity;
-    if (this.small !== undefined) return Math.sign(this.small) as -1 | 0 | 1;
+    if (this.small !== undefined) return this.small < 0 ? -1 : this.small > 0 ? 1 : 0;
     return this.#parts()[0] < 0n ? -1 : 1;
   }
 
@@ -204,7 +213,7 @@ export class HclNumber {
       return this.infinity > 0 ? HclNumber.negativeInfinity : HclNumber.positiveInfinity;
     }
     if (this.small !== undefined) {
-      return new HclNumber(this.small === 0 ? 0 : -this.small, undefined, 0, this.precision, 0);
+      return new HclNumber(-this.small, undefined, 0, this.precision, 0);
     }
     const [mantissa, exponent] = this.#parts();
     return new HclNumber(undefined, -mantissa, exponent, this.precision, 0);
@@ -246,6 +255,7 @@ export class HclNumber {
     const [a, x] = this.#parts();
     const [b, y] = other.#parts();
     const product = a * b;
+    if (product === 0n) return HclNumber.#zero(this.#negative !== other.#negative, larger);
     // The reference keeps up to 512 bits of a product, also when its operands had fewer.
     const kept = Math.max(
       larger,
@@ -266,7 +276,7 @@ export class HclNumber {
     const precision = Math.max(this.precision, other.precision);
     const [a, x] = this.#parts();
     const [b, y] = other.#parts();
-    if (a === 0n) return new HclNumber(0, undefined, 0, precision, 0);
+    if (a === 0n) return HclNumber.#zero(this.#negative !== other.#negative, precision);
     const sign = b < 0n ? -1n : 1n;
     return HclNumber.#quotient(a * sign, b * sign, x - y, precision);
   }
@@ -318,7 +328,7 @@ export class HclNumber {
 
   /** The shortest decimal text that reads back as the same value at this precision; never an exponent. */
   toString(): string {
-    if (this.small !== undefined) return String(this.small);
+    if (this.small !== undefined) return Object.is(this.small, -0) ? "-0" : String(this.small);
     if (this.infinity !== 0) return this.infinity > 0 ? "+Inf" : "-Inf";
     const [digits, point] = this.shortest();
     const sign = this.sign < 0 ? "-" : "";

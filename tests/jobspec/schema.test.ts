@@ -81,7 +81,8 @@ function isType(value: unknown, type: string): boolean {
   if (type === "array") return Array.isArray(value);
   if (type === "object") return typeof value === "object" && value !== null && !Array.isArray(value);
   if (type === "integer") return typeof value === "bigint" || Number.isInteger(value);
-  return typeof value === type;
+  const found: string = typeof value;
+  return found === type;
 }
 
 test("job.schema.json: accepts every job of the corpus and knows every field", () => {
