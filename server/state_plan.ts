@@ -19,6 +19,7 @@ import type { ApplyResult } from "./log.ts";
 import { countPlaced, upsertEvals } from "./state_allocs.ts";
 import { setDeploymentStatus } from "./state_deployments.ts";
 import { jobKey } from "./state_keys.ts";
+import { ResourceSharer } from "./state_resources.ts";
 import type { Write } from "./state_write.ts";
 
 type Of<K extends Command["kind"]> = Extract<Command, { kind: K }>;
@@ -54,10 +55,12 @@ function findVersion(w: Write, plan: PlanResult, version: number): Job | undefin
 
 function place(w: Write, plan: PlanResult, jobs: readonly (Job | undefined)[]): void {
   const evalId = w.tables.evals.get(plan.evalId)?.ID ?? plan.evalId;
+  const sharer = new ResourceSharer();
+  const shared = plan.resources.length > 1 ? plan.resources.map((own) => sharer.share(own)) : plan.resources;
   for (const placement of plan.placements) {
     const job = jobs[placement.job];
     if (!job) continue;
-    const resources = plan.resources[placement.resources];
+    const resources = shared[placement.resources];
     assert(resources !== undefined, `placement ${placement.id} names resources that the plan does not have`);
     const alloc = newAlloc(w, {
       placement,

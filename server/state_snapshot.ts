@@ -21,6 +21,7 @@ import type {
 import { NO_TRANSITION } from "../core/types.ts";
 import { jobKey } from "./state_keys.ts";
 import type { Table } from "./state_reader.ts";
+import { ResourceSharer } from "./state_resources.ts";
 import type { JobRow, Tables } from "./state_tables.ts";
 import { compactTaskStates, sparseTaskStates } from "./state_texts.ts";
 import {
@@ -200,7 +201,7 @@ export function loadSnapshot(tables: Tables, chunks: Iterable<string>): number {
 class Loader {
   #index: number | null = null;
   #jobs: Job[] = [];
-  #resources = new Map<string, AllocatedResources>();
+  #sharer = new ResourceSharer();
   #ids = new Map<string, string>();
 
   constructor(private readonly tables: Tables) {}
@@ -235,9 +236,11 @@ class Loader {
       case "allocJobs":
         chunk.rows.forEach((job, i) => this.#jobs[chunk.first + i] = this.#sameJob(job));
         return;
-      case "allocs":
-        for (const row of chunk.rows) this.#alloc(row, chunk.resources, chunk.metrics);
+      case "allocs": {
+        const resources = chunk.resources.map((own) => this.#sharer.share(own));
+        for (const row of chunk.rows) this.#alloc(row, resources, chunk.metrics);
         return;
+      }
       default:
         throw new AssertionError(
           `Snapshot holds rows of kind ${JSON.stringify((chunk as { kind: string }).kind)}: ` +
@@ -292,7 +295,7 @@ class Loader {
       JobID: job.ID,
       Job: job,
       TaskGroup: group ? group.Name : row.TaskGroup ?? "",
-      AllocatedResources: resources[row.resources] = this.#shared(resources[row.resources]!),
+      AllocatedResources: resources[row.resources]!,
       Metrics: metrics[row.metrics] ?? null,
       DesiredStatus: row.DesiredStatus ?? "run",
       DesiredDescription: this.#id(row.DesiredDescription),
@@ -335,16 +338,6 @@ class Loader {
     if (known !== undefined) return known;
     this.#ids.set(value, value);
     return value;
-  }
-
-  /** Resources without ports are the same for all allocations of a group: one copy of them. */
-  #shared(resources: AllocatedResources): AllocatedResources {
-    if (resources.Shared.Ports !== null || resources.Shared.Networks !== null) return resources;
-    const key = JSON.stringify(resources);
-    const known = this.#resources.get(key);
-    if (known) return known;
-    this.#resources.set(key, resources);
-    return resources;
   }
 
   finish(): number {
