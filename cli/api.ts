@@ -281,7 +281,9 @@ async function readTls(settings: ApiSettings, base: URL, cwd: string): Promise<T
     const names = await readdir(directory).catch((error) => {
       throw fail("CA Path", settings.caPath, error);
     });
-    tls.ca = await Promise.all(names.sort().map((name) => read("CA File", resolve(directory, name))));
+    const texts = await Promise.all(names.sort().map((name) => read("CA File", resolve(directory, name))));
+    tls.ca = texts.filter((text) => text.includes("-----BEGIN CERTIFICATE-----"));
+    if (tls.ca.length === 0) throw fail("CA Path", settings.caPath, new Error("no file with a certificate"));
   }
   if (settings.clientCert) {
     tls.cert = await read("client certificate", settings.clientCert);

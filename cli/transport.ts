@@ -164,7 +164,8 @@ function explain(error: unknown, url: URL, socketPath: string | undefined): { ca
     };
   }
   if (
-    /UnknownIssuer|SELF_SIGNED|self.signed|UNABLE_TO_|unable to (get|verify)|certificate|CERT_/i.test(text)
+    /UnknownIssuer|SELF_SIGNED|self.signed|UNABLE_TO_|unable to (get|verify)|certificate|CERT_|Invalid CA/i
+      .test(text)
   ) {
     return {
       cause: `tls: failed to verify certificate: ${firstText(error)}`,
