@@ -336,7 +336,13 @@ export class AllocationRunner {
       other !== this && this.#mustWaitFor(other, previous)
     );
     await Promise.all(before.map((other) => other.done()));
-    if (!previous?.isTerminal || !this.group.EphemeralDisk.Sticky || this.isTerminal) return;
+    const { Migrate, Sticky } = this.group.EphemeralDisk;
+    if (!previous && Migrate && this.alloc.PreviousAllocation !== "") {
+      const text =
+        "Data of the previous allocation stays on its node: this device cannot fetch it from there";
+      for (const runner of this.tasks.values()) runner.note(events.hookMessage(text));
+    }
+    if (!previous?.isTerminal || !Sticky || this.isTerminal) return;
     await moveStickyData(previous.dirs, this.dirs, this.group.Tasks.map((task) => task.Name));
   }
 
@@ -385,6 +391,7 @@ export class AllocationRunner {
       signal,
       nowMs: this.host.clock.nowMs(),
       disableFileSandbox: this.host.config.disableFileSandbox,
+      again: runner.machine.prepared,
     });
   }
 

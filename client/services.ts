@@ -33,7 +33,10 @@ export class AllocServices {
   /** Every service that should be registered is, and every check of them passes. */
   get checksPass(): boolean {
     return this.#wanted().length === this.#all().length &&
-      [...this.#checks.values()].every(({ runner }) => runner.result.Status === "success");
+      [...this.#checks.values()].every(({ runner }) =>
+        // on_update = "ignore": the check is for readers, not for deployments.
+        runner.result.Mode === "readiness" || runner.result.Status === "success"
+      );
   }
 
   get results(): Record<string, CheckResult> {

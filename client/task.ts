@@ -47,7 +47,7 @@ export interface TaskMachine {
   api: TaskState;
   rules: TaskRules;
   intent: Intent | null;
-  /** Directory, artifacts and templates are done: a restart does not do them again. */
+  /** Directory, artifacts and templates are done: a restart does not do them again (templates if it asks for it). */
   prepared: boolean;
   /** Restarts that the policy counted in its current interval. */
   attempts: number;
@@ -403,7 +403,10 @@ function backoff(
 
 function resume(state: TaskMachine): TaskStep {
   const next = { ...state, resumeAtMs: 0 };
-  return state.prepared ? to(next, "starting", [{ e: "start" }]) : to(next, "preparing", [{ e: "prepare" }]);
+  // restart.render_templates: prepared once, but templates are written anew before every start.
+  return state.prepared && !state.rules.policy.RenderTemplates
+    ? to(next, "starting", [{ e: "start" }])
+    : to(next, "preparing", [{ e: "prepare" }]);
 }
 
 function die(state: TaskMachine, failed: boolean, draft: Draft | null, context: StepContext): TaskStep {

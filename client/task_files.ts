@@ -21,13 +21,15 @@ export interface FilesInput {
   signal: AbortSignal;
   nowMs: number;
   disableFileSandbox: boolean;
+  /** True before a restart that renders templates again: payload and artifacts are there. */
+  again: boolean;
 }
 
 /** Writes all files; returns the variables that templates with `env = true` made. */
 export async function prepareFiles(input: FilesInput): Promise<Record<string, string>> {
   const { task } = input;
-  if (task.DispatchPayload) await writePayload(input, task.DispatchPayload.File);
-  if (task.Artifacts?.length) {
+  if (task.DispatchPayload && !input.again) await writePayload(input, task.DispatchPayload.File);
+  if (task.Artifacts?.length && !input.again) {
     const { fetchArtifact } = await import("./artifact.ts");
     input.note(events.downloadingArtifacts());
     for (const artifact of task.Artifacts) {

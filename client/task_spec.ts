@@ -1,6 +1,6 @@
 // From an allocation's records to what a driver is told (TaskSpec), and what this device refuses to run and why.
 // Pure besides reading the agent's environment once, which the caller passes in.
-import type { Job, Node, Task, TaskGroup, Template } from "../core/types.ts";
+import type { Job, Node, Service, Task, TaskGroup, Template } from "../core/types.ts";
 import type { Driver, TaskMount, TaskSpec } from "../drivers/driver.ts";
 import type { AllocDirs, TaskDirs } from "./alloc_dir.ts";
 import type { ClientConfig } from "./config.ts";
@@ -112,17 +112,34 @@ export function refusals(
     ...networkRefusals(group),
     ...identityRefusals(task),
     ...(task.Templates ?? []).flatMap(templateRefusals),
-    ...[...group.Services ?? [], ...task.Services ?? []].flatMap((service) =>
-      service.Provider !== "nomad"
-        ? [
-          `service ${JSON.stringify(service.Name)}: this device registers with provider "nomad" only; ` +
-          `set provider = "nomad"`,
-        ]
-        : service.Connect
-        ? [`service ${JSON.stringify(service.Name)}: connect blocks need Consul, which this device has not`]
-        : []
-    ),
+    ...[...group.Services ?? [], ...task.Services ?? []].flatMap(serviceRefusals),
   ];
+}
+
+const ADDRESS_MODES = ["", "auto", "host"];
+
+function serviceRefusals(service: Service): string[] {
+  const name = `service ${JSON.stringify(service.Name)}`;
+  if (service.Provider !== "nomad") {
+    return [`${name}: this device registers with provider "nomad" only; set provider = "nomad"`];
+  }
+  const out: string[] = [];
+  if (service.Connect) out.push(`${name}: connect blocks need Consul, which this device has not`);
+  const checks = service.Checks ?? [];
+  for (const mode of [service.AddressMode, ...checks.map((check) => check.AddressMode)]) {
+    if (!ADDRESS_MODES.includes(mode)) {
+      out.push(
+        `${name}: address_mode ${JSON.stringify(mode)} is not available on this device; use "auto" or "host"`,
+      );
+    }
+  }
+  for (const check of checks) {
+    if (check.Expose) out.push(`${name}: expose needs Consul, which this device has not`);
+    if (!["http", "tcp", "script"].includes(check.Type)) {
+      out.push(`${name}: check type ${JSON.stringify(check.Type)} is not supported; use http, tcp or script`);
+    }
+  }
+  return out;
 }
 
 function volumeRefusals(

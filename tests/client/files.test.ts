@@ -61,6 +61,7 @@ async function withTask(run: (place: Place) => Promise<void>): Promise<void> {
     signal: new AbortController().signal,
     nowMs: 0,
     disableFileSandbox: false,
+    again: false,
   };
   try {
     const { port } = server.address() as AddressInfo;

@@ -1,6 +1,6 @@
 // Groups of tasks in a running device: order of the lifecycle, leaders, siblings, health, services, shutdown delays.
 import assert from "node:assert/strict";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -398,7 +398,6 @@ test("a sticky disk moves to the successor, which waits for its predecessor", ()
     assert.equal(world.starts("main"), 1);
     first.stop();
     await server.status(id, "running");
-    const { readFile } = await import("node:fs/promises");
     assert.equal(await readFile(join(root(id), "alloc/data/db"), "utf8"), "rows");
     assert.equal(await readFile(join(root(id), "main/local/cache"), "utf8"), "warm");
   }));
@@ -511,4 +510,60 @@ test("an allocation waits for one that ends and holds its port, not for a predec
     assert.equal(world.starts("next"), 0);
     world.end(world.latest("old"), { exitCode: 137, signal: 9 });
     await server.status(next.id, "running");
+  }));
+
+test("templates are rendered again on restart when the policy says so, artifacts and payload are not", () =>
+  withDevice(async ({ server, world, device }) => {
+    const template = {
+      SourcePath: "",
+      DestPath: "local/copy",
+      EmbeddedTmpl: '{{ file "local/payload" }}',
+      ChangeMode: "restart",
+      ChangeSignal: "",
+      ChangeScript: null,
+      Once: false,
+      Splay: 0,
+      Perms: "0644",
+      Uid: null,
+      Gid: null,
+      LeftDelim: "{{",
+      RightDelim: "}}",
+      Envvars: false,
+      VaultGrace: 0,
+      Wait: null,
+      ErrMissingKey: false,
+    };
+    const task = makeTask({ DispatchPayload: { File: "payload" }, Templates: [template] });
+    const policy = {
+      Attempts: 2,
+      Interval: 600e9,
+      Delay: 10e6,
+      Mode: "fail" as const,
+      RenderTemplates: true,
+    };
+    const job = makeJob(makeGroup([task], { RestartPolicy: policy }), { Payload: btoa("first") });
+    const { id, ...delta } = place(job);
+    server.send({ t: "allocs", ...delta });
+    await server.status(id, "running");
+    const local = join(device.config.allocDir, id, "web/local");
+    assert.equal(await readFile(join(local, "copy"), "utf8"), "first");
+    await writeFile(join(local, "payload"), "changed");
+    world.end(world.latest("web"), { exitCode: 1 });
+    await server.until(() => world.starts("web") === 2, "restart");
+    assert.equal(await readFile(join(local, "copy"), "utf8"), "changed");
+  }));
+
+test("services and checks that this device cannot serve are refused", () =>
+  withDevice(async ({ server }) => {
+    const refused = async (service: Partial<Service>) => {
+      const g = placeTasks(server, [{ Name: "main" }], { Services: [makeService(service)] });
+      const failed = await server.status(g.id, "failed");
+      return failed.TaskStates!.main!.Events[2]!.DisplayMessage;
+    };
+    assert.match(await refused({ Provider: "consul" }), /provider "nomad" only/);
+    assert.match(await refused({ AddressMode: "driver" }), /address_mode "driver" is not available/);
+    assert.match(
+      await refused({ Checks: [makeCheck({ Type: "grpc" })] }),
+      /check type "grpc" is not supported/,
+    );
   }));

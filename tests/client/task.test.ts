@@ -288,3 +288,11 @@ test("step revives a dead task", () => {
   assert.equal(play.state.phase, "waiting");
   assert.equal(play.state.api.State, "pending");
 });
+
+test("step prepares again before a restart that is to render templates", () => {
+  const policy = { ...RULES.policy, RenderTemplates: true };
+  const play = new Play({ policy }).running().exit({ exitCode: 1 }).do({ t: "timer" });
+  assert.deepEqual(play.effects, [{ e: "prepare" }]);
+  assert.equal(play.state.prepared, true);
+  assert.deepEqual(play.do({ t: "prepared" }).effects, [{ e: "start" }]);
+});
