@@ -3,6 +3,7 @@ import { ConfigError } from "../core/errors.ts";
 import { parseDuration } from "../core/duration.ts";
 import { suggestName } from "../jobspec/diagnostics.ts";
 import type { RawConfig } from "./config.ts";
+import { mergeRaw, mergeValue } from "./config_merge.ts";
 import { type Entry, isEntries, type Plain, toPlain } from "./config_reader.ts";
 import { AGENT_KEYS, DATACENTER_KEYS, type Key, type Keys, MISTAKEN_KEYS, type Scalar } from "./schema.ts";
 
@@ -189,19 +190,4 @@ function describe(value: Plain | Entry[]): string {
   if (isEntries(value) && value.length > 0) return "a block";
   if (Array.isArray(value)) return "a list";
   return typeof value === "string" ? JSON.stringify(value) : String(value);
-}
-
-/** Later over earlier: scalars and lists replace, objects are merged. */
-export function mergeRaw(base: RawConfig, over: RawConfig): RawConfig {
-  const merged: RawConfig = { ...base };
-  for (const [key, value] of Object.entries(over)) {
-    merged[key] = key in merged ? mergeValue(merged[key], value) : value;
-  }
-  return merged;
-}
-
-function mergeValue(base: unknown, over: unknown): unknown {
-  const isObject = (value: unknown): value is RawConfig =>
-    typeof value === "object" && value !== null && !Array.isArray(value);
-  return isObject(base) && isObject(over) ? mergeRaw(base, over) : over;
 }

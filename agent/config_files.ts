@@ -4,8 +4,8 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigError, errorText } from "../core/errors.ts";
 import type { RawConfig } from "./config.ts";
-import { checkFile, type FileConfig, mergeRaw } from "./config_check.ts";
-import { readEntries } from "./config_reader.ts";
+import type { FileConfig } from "./config_check.ts";
+import { mergeRaw } from "./config_merge.ts";
 
 export interface LoadedConfig {
   raw: RawConfig;
@@ -27,7 +27,7 @@ export async function loadConfig(
 ): Promise<LoadedConfig> {
   const files = (await Promise.all(paths.map(filesOf))).flat();
   const read: FileConfig[] = [];
-  for (const file of files) read.push(checkFile(file, readEntries(file, await textOf(file))));
+  for (const file of files) read.push(await readConfigFile(file));
   const named = read.map((each) => each.raw.datacenter).filter((name) => name !== undefined).at(-1);
   const datacenter = datacenterFlag ?? named ?? "dc1";
   let raw: RawConfig = {};
@@ -37,6 +37,16 @@ export async function loadConfig(
   }
   const warnings = read.flatMap((each) => each.warnings);
   return { raw, files, warnings, refusals: read.flatMap((each) => each.refusals) };
+}
+
+/** The HCL reader is loaded only where there is a file to read. */
+async function readConfigFile(file: string): Promise<FileConfig> {
+  const text = await textOf(file);
+  const [{ readEntries }, { checkFile }] = await Promise.all([
+    import("./config_reader.ts"),
+    import("./config_check.ts"),
+  ]);
+  return checkFile(file, readEntries(file, text));
 }
 
 async function filesOf(path: string): Promise<string[]> {

@@ -1,7 +1,7 @@
 // The agent's log: consola with Nomad's line form, or JSON lines, to standard output and a file; and what
 // /v1/agent/monitor follows. Levels can change while it runs (SIGHUP).
 import { createWriteStream, type WriteStream } from "node:fs";
-import { type ConsolaInstance, createConsola, type LogObject } from "consola";
+import { type ConsolaInstance, createConsola, type LogObject } from "consola/core";
 import type { Logger } from "../core/logger.ts";
 import type { LogLevel } from "./config.ts";
 

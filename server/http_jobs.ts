@@ -56,7 +56,7 @@ export function jobStubs(
 async function parse(q: Exchange): Promise<Response> {
   const body = await q.json<{ JobHCL?: string; Variables?: string; Canonicalize?: boolean }>(parseShape);
   if (!body.JobHCL) throw new ApiError(400, "Job spec is empty");
-  const job = parseJobText(body.JobHCL, {
+  const job = await parseJobText(body.JobHCL, {
     variables: body.Variables ?? "",
     canonicalize: body.Canonicalize ?? false,
   });

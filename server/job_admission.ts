@@ -3,7 +3,6 @@
 import { Buffer } from "node:buffer";
 import { ApiError, errorText } from "../core/errors.ts";
 import type { Job, JobSubmission } from "../core/types.ts";
-import { JobspecError, parseJob } from "../jobspec/jobspec.ts";
 import type { Api } from "./http_api.ts";
 import type { Exchange } from "./http_exchange.ts";
 import { canonicalizeJob } from "./job_canonical.ts";
@@ -99,11 +98,15 @@ export function readSubmission(
   return { kept: { Source, Format, VariableFlags, Variables, ...own }, warnings: [] };
 }
 
-/** HCL text → the API's job JSON. Throws ApiError(400) with every diagnostic. */
-export function parseJobText(
+/**
+ * HCL text → the API's job JSON. Rejects with ApiError(400) and every diagnostic. The compiler is loaded with the first
+ * text: most servers never see one.
+ */
+export async function parseJobText(
   source: string,
   options: { variables: string; canonicalize: boolean },
-): unknown {
+): Promise<unknown> {
+  const { JobspecError, parseJob } = await import("../jobspec/jobspec.ts");
   try {
     const job = parseJob(source, {
       filename: "input.hcl",
