@@ -250,7 +250,8 @@ class Reconciler {
         ...sets.migrate,
         ...now,
         ...sets.lost,
-        ...(replacesWhileUnknown(group) ? [] : sets.unknown),
+        ...sets.unknown,
+        ...sets.disconnecting,
       ]),
       canarying: state.DesiredCanaries > 0 && !state.Promoted,
       isNew: known === undefined,
@@ -350,7 +351,9 @@ class Reconciler {
     for (const alloc of untainted) {
       if (alloc.ClientStatus === "failed" && alloc.NextAllocation !== "") continue;
       if (this.#isPast(alloc)) continue;
-      const verdict = alloc.ClientStatus === "failed" || alloc.DesiredTransition.ForceReschedule
+      const asks = !isServerTerminal(alloc) &&
+        (alloc.ClientStatus === "failed" || alloc.DesiredTransition.ForceReschedule === true);
+      const verdict = asks
         ? judgeReschedule(alloc, {
           nowNs: this.input.nowNs,
           evalId: this.input.evaluation.ID,
@@ -442,10 +445,11 @@ class Reconciler {
   /** Stops lost allocations' records and whatever is above the count. */
   #stopExcess(work: GroupWork): void {
     const { group, sets, canaries, canarying, names, desired } = work;
-    const isCanary = new Set(canaries.map((alloc) => alloc.ID));
-    let candidates = canarying ? work.keep.filter((alloc) => !isCanary.has(alloc.ID)) : work.keep;
+    const newest = new Set(canaries.map((alloc) => alloc.ID));
+    let candidates = canarying ? work.keep.filter((alloc) => !newest.has(alloc.ID)) : work.keep;
     const held = replacesWhileUnknown(group) ? 0 : sets.unknown.length + sets.disconnecting.length;
-    let excess = candidates.length + sets.migrate.length + held - group.Count;
+    const moving = sets.migrate.filter((alloc) => !canarying || !isCanary(alloc));
+    let excess = candidates.length + moving.length + held - group.Count;
     if (excess <= 0) return;
     const gone = new Set<string>();
     const stop = (alloc: Allocation, description = STOP_NOT_NEEDED) => {
@@ -457,13 +461,13 @@ class Reconciler {
     if (!canarying && canaries.length > 0) {
       const replaced = new Set(canaries.map((alloc) => alloc.Name));
       for (const alloc of candidates) {
-        if (excess > 0 && !isCanary.has(alloc.ID) && replaced.has(alloc.Name)) stop(alloc);
+        if (excess > 0 && !newest.has(alloc.ID) && replaced.has(alloc.Name)) stop(alloc);
       }
     }
-    for (const alloc of byName(sets.migrate).reverse()) if (excess > 0) stop(alloc);
+    for (const alloc of byName(moving).reverse()) if (excess > 0) stop(alloc);
     const removed = excess > 0 ? names.highest(excess) : new Set<string>();
     for (const alloc of candidates) {
-      if (excess > 0 && !gone.has(alloc.ID) && !isCanary.has(alloc.ID) && removed.has(alloc.Name)) {
+      if (excess > 0 && !gone.has(alloc.ID) && !newest.has(alloc.ID) && removed.has(alloc.Name)) {
         stop(alloc);
       }
     }
@@ -490,13 +494,14 @@ class Reconciler {
   /** Returns whether canaries are still to come. */
   #placeCanaries(work: GroupWork, destructive: Allocation[]): boolean {
     const { strategy, state, canaries, desired, group, names } = work;
-    const missing = strategy && destructive.length > 0 && canaries.length < strategy.Canary &&
-      !state.Promoted;
-    if (!missing) return false;
+    // Canaries that failed or move are replaced as what they are; those that are lost are placed anew here.
+    const standing = canaries.length + [...work.now, ...work.sets.migrate].filter(isCanary).length;
+    const wants = destructive.length > 0 || work.canarying;
+    if (!strategy || !wants || standing >= strategy.Canary || state.Promoted) return false;
     state.DesiredCanaries = strategy.Canary;
     const held = this.#deployment?.Status === "paused" || this.#deployment?.Status === "failed";
     if (!held) {
-      const wanted = strategy.Canary - canaries.length;
+      const wanted = strategy.Canary - standing;
       for (const name of names.nextCanaries(wanted, canaries, destructive)) {
         this.result.placements.push({ ...plainPlacement(group, name), canary: true });
         desired.Canary++;
@@ -523,7 +528,7 @@ class Reconciler {
 
   /** Placements that bring the group back to its count. */
   #missing(work: GroupWork): PlacementWish[] {
-    const { group, keep, sets, names, canaries, canarying } = work;
+    const { group, keep, sets, names, canarying } = work;
     const now = this.#worthReplacing(work);
     this.#clientStopAtNs = 0;
     const version = canarying ? stableVersion([...keep, ...now], sets, this.#job!) : null;
@@ -533,20 +538,22 @@ class Reconciler {
     const wishes = now.map((alloc): PlacementWish => ({
       ...replacement(work, alloc, STOP_RESCHEDULED),
       rescheduled: true,
-      canary: alloc.DeploymentStatus?.Canary === true && canarying,
+      canary: isCanary(alloc) && canarying,
       version: versionOf(alloc),
     }));
-    const isCanary = new Set(canaries.map((alloc) => alloc.ID));
-    const standing = canarying ? keep.filter((alloc) => !isCanary.has(alloc.ID)).length : keep.length;
-    let existing = standing + sets.migrate.length + now.length;
+    // Canaries come on top of the count.
+    const counts = (alloc: Allocation) => !canarying || !isCanary(alloc);
+    let existing = [...keep, ...sets.migrate, ...now].filter(counts).length;
     if (replacesWhileUnknown(group)) {
       for (const alloc of [...sets.disconnecting, ...this.#unreplaced(sets)]) {
+        if (canarying && isCanary(alloc)) continue;
         if (existing >= group.Count) break;
         existing++;
         wishes.push({ ...replacement(work, alloc, ""), stopPrevious: null, version: versionOf(alloc) });
       }
     } else existing += sets.disconnecting.length + sets.unknown.length;
     for (const alloc of sets.lost) {
+      if (canarying && isCanary(alloc)) continue;
       if (existing >= group.Count) break;
       existing++;
       if (this.#waitsForClientStop(group, alloc)) continue;
@@ -582,12 +589,12 @@ class Reconciler {
 
   /** Failed ones whose place is still wanted; the count may have shrunk since they failed. */
   #worthReplacing(work: GroupWork): Allocation[] {
-    const { group, keep, now, sets, canaries, canarying } = work;
-    const standing = keep.length - (canarying ? canaries.length : 0) + sets.migrate.length;
+    const { group, keep, now, sets, canarying } = work;
+    const standing = [...keep, ...sets.migrate].filter((alloc) => !canarying || !isCanary(alloc)).length;
     let room = Math.max(group.Count - standing, 0);
     const wanted: Allocation[] = [];
     for (const alloc of byName(now)) {
-      const extra = canarying && alloc.DeploymentStatus?.Canary === true;
+      const extra = canarying && isCanary(alloc);
       if (extra || room-- > 0) wanted.push(alloc);
       else this.#stop(alloc, STOP_NOT_NEEDED, work.desired);
     }
@@ -631,8 +638,8 @@ class Reconciler {
       this.result.placements.push({
         ...replacement(work, alloc, STOP_MIGRATING),
         stopPrevious: null,
-        canary: alloc.DeploymentStatus?.Canary === true && work.canarying,
-        version: work.canarying && !alloc.DeploymentStatus?.Canary ? alloc.Job : null,
+        canary: isCanary(alloc) && work.canarying,
+        version: work.canarying && !isCanary(alloc) ? alloc.Job : null,
       });
     }
   }
@@ -683,6 +690,11 @@ interface GroupWork {
   /** Canaries stand beside the old version until they are promoted. */
   canarying: boolean;
   isNew: boolean;
+}
+
+/** Placed as a canary, and not promoted yet. */
+function isCanary(alloc: Allocation): boolean {
+  return alloc.DeploymentStatus?.Canary === true;
 }
 
 function plainPlacement(group: TaskGroup, name: string): PlacementWish {

@@ -2,12 +2,21 @@
 // when a test moves it, and devices that a test plays.
 import type { Clock } from "../../core/env.ts";
 import { silentLogger } from "../../core/logger.ts";
-import type { Allocation, Evaluation, Job, Node } from "../../core/types.ts";
+import { formatTime } from "../../core/time.ts";
+import {
+  type Allocation,
+  type DesiredTransition,
+  type Evaluation,
+  type Job,
+  type Node,
+  ZERO_TIME,
+} from "../../core/types.ts";
 import type { Command } from "../../server/commands.ts";
 import { jobEvaluation, nodeEvaluations, type Stamp } from "../../server/evaluations.ts";
 import { failureEvaluations } from "../../server/reports.ts";
 import { type LeaderConfig, LeaderLoops } from "../../server/leader_loops.ts";
 import type { LeaderContext, Scheduling } from "../../server/scheduling.ts";
+import { FAILED_BY_USER, failureOf } from "../../server/rollback.ts";
 import { State } from "../../server/state.ts";
 import { makeUpdate, T0 } from "../state/fixtures.ts";
 import { SeededRandom } from "./fixtures.ts";
@@ -166,6 +175,97 @@ export class Cluster {
       evals,
     });
     await this.run();
+  }
+
+  /** `deadlineNs`: 0 for none, below for at once. */
+  async drain(id: string, deadlineNs: number, ignoreSystem = false): Promise<void> {
+    const nowNs = this.context.nowNs();
+    this.apply({
+      kind: "node.drain",
+      time: nowNs,
+      id,
+      drain: {
+        Deadline: deadlineNs,
+        IgnoreSystemJobs: ignoreSystem,
+        ForceDeadline: deadlineNs > 0 ? formatTime(nowNs + deadlineNs) : ZERO_TIME,
+        StartedAt: formatTime(nowNs),
+      },
+      markEligible: false,
+      meta: null,
+      accessorId: "",
+      event: null,
+      evals: [],
+    });
+    await this.run();
+  }
+
+  async undrain(id: string): Promise<void> {
+    this.apply({
+      kind: "node.drain",
+      time: this.context.nowNs(),
+      id,
+      drain: null,
+      markEligible: true,
+      meta: null,
+      accessorId: "",
+      event: null,
+      evals: nodeEvaluations(this.state, this.state.node(id)!, this.stamp),
+    });
+    await this.run();
+  }
+
+  async eligibility(id: string, eligibility: "eligible" | "ineligible"): Promise<void> {
+    const node = this.state.node(id)!;
+    const evals = eligibility === "eligible" ? nodeEvaluations(this.state, node, this.stamp) : [];
+    this.apply({ kind: "node.eligibility", time: this.context.nowNs(), id, eligibility, event: null, evals });
+    await this.run();
+  }
+
+  /** What `alloc stop` and forced rescheduling ask for. */
+  async transition(allocs: Allocation[], transition: Partial<DesiredTransition>): Promise<void> {
+    const jobs = new Set(allocs.map((alloc) => alloc.JobID));
+    this.apply({
+      kind: "alloc.transition",
+      time: this.context.nowNs(),
+      transitions: Object.fromEntries(allocs.map((alloc) => [alloc.ID, transition])),
+      evals: [...jobs].flatMap((id) => {
+        const job = this.state.job("default", id);
+        return job ? [jobEvaluation(job, "alloc-stop", this.stamp)] : [];
+      }),
+    });
+    await this.run();
+  }
+
+  /** Promotes all canaries of the job's newest deployment. */
+  async promote(jobId: string): Promise<void> {
+    this.apply({
+      kind: "deployment.promote",
+      time: this.context.nowNs(),
+      id: this.state.latestDeployment("default", jobId)!.ID,
+      groups: null,
+      evals: [this.#watcherEvaluation(jobId)],
+    });
+    await this.run();
+  }
+
+  async setDeployment(jobId: string, status: "failed" | "paused" | "running"): Promise<void> {
+    const deployment = this.state.latestDeployment("default", jobId)!;
+    const failure = status === "failed" ? failureOf(this.state, deployment, FAILED_BY_USER) : null;
+    const said = status === "paused" ? "Deployment is paused" : "Deployment is running";
+    this.apply({
+      kind: "deployment.status",
+      time: this.context.nowNs(),
+      id: deployment.ID,
+      status,
+      description: failure?.description ?? said,
+      evals: status === "paused" ? [] : [this.#watcherEvaluation(jobId)],
+      ...(failure?.job ? { job: failure.job } : {}),
+    });
+    await this.run();
+  }
+
+  #watcherEvaluation(jobId: string): Evaluation {
+    return jobEvaluation(this.state.job("default", jobId)!, "deployment-watcher", this.stamp);
   }
 
   /** A device's report on some allocations. */

@@ -9,6 +9,7 @@ import { demandOf } from "../../server/demand.ts";
 import { jobEvaluation } from "../../server/evaluations.ts";
 import { compileConstraint } from "../../server/constraint.ts";
 import { changesNothing } from "../../server/plan_builder.ts";
+import { isActive } from "../../server/reconcile.ts";
 import { schedule } from "../../server/schedule.ts";
 import { Cluster } from "./cluster.ts";
 import { group, job, node, SeededRandom, task } from "./fixtures.ts";
@@ -17,7 +18,11 @@ type Event =
   | { kind: "node"; cpu: number; memory: number; rack: number; dc: number }
   | { kind: "job"; id: number; type: "service" | "batch" | "system"; shape: Shape }
   | { kind: "report"; pick: number; status: Allocation["ClientStatus"]; healthy: boolean }
-  | { kind: "nodeStatus"; pick: number; down: boolean }
+  | { kind: "nodeStatus"; pick: number; status: "down" | "ready" | "disconnected" }
+  | { kind: "drain"; pick: number; on: boolean; force: boolean }
+  | { kind: "eligible"; pick: number; on: boolean }
+  | { kind: "transition"; pick: number; migrate: boolean }
+  | { kind: "deployment"; pick: number; what: "promote" | "fail" | "pause" | "resume" }
   | { kind: "stop"; id: number }
   | { kind: "advance"; seconds: number };
 
@@ -32,6 +37,8 @@ interface Shape {
   canary: number;
   constraint: "none" | "dc" | "hosts" | "rack";
   spread: boolean;
+  lostAfter: boolean;
+  priority: number;
 }
 
 const shape: fc.Arbitrary<Shape> = fc.record({
@@ -45,6 +52,8 @@ const shape: fc.Arbitrary<Shape> = fc.record({
   canary: fc.integer({ min: 0, max: 2 }),
   constraint: fc.constantFrom("none", "dc", "hosts", "rack"),
   spread: fc.boolean(),
+  lostAfter: fc.boolean(),
+  priority: fc.constantFrom(20, 50, 80),
 });
 
 const event: fc.Arbitrary<Event> = fc.oneof(
@@ -78,7 +87,36 @@ const event: fc.Arbitrary<Event> = fc.oneof(
   },
   {
     weight: 2,
-    arbitrary: fc.record({ kind: fc.constant("nodeStatus" as const), pick: fc.nat(), down: fc.boolean() }),
+    arbitrary: fc.record({
+      kind: fc.constant("nodeStatus" as const),
+      pick: fc.nat(),
+      status: fc.constantFrom("down" as const, "ready" as const, "ready" as const, "disconnected" as const),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant("drain" as const),
+      pick: fc.nat(),
+      on: fc.boolean(),
+      force: fc.boolean(),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant("eligible" as const), pick: fc.nat(), on: fc.boolean() }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant("transition" as const), pick: fc.nat(), migrate: fc.boolean() }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("deployment" as const),
+      pick: fc.nat(),
+      what: fc.constantFrom("promote" as const, "fail" as const, "pause" as const, "resume" as const),
+    }),
   },
   {
     weight: 1,
@@ -103,9 +141,11 @@ function makeJob(id: number, type: string, s: Shape) {
   };
   return job(`job${id}-${type}`, {
     Type: type,
+    Priority: s.priority,
     TaskGroups: [group({
       Count: type === "system" ? 1 : s.count,
       Constraints: type === "system" ? [] : constraints,
+      ...(s.lostAfter && type !== "system" ? { Disconnect: { LostAfter: 60e9 } } : {}),
       Spreads: s.spread && type !== "system" ? [{ Attribute: "${meta.rack}", Weight: 50 }] : [],
       Networks: s.staticPort || s.ports > 0 ? [network] : [],
       ...(type === "service"
@@ -145,8 +185,31 @@ class World {
       case "nodeStatus": {
         const nodes = [...cluster.state.nodes()];
         if (nodes.length === 0) return;
-        return await cluster.nodeStatus(nodes[e.pick % nodes.length]!.ID, e.down ? "down" : "ready");
+        return await cluster.nodeStatus(nodes[e.pick % nodes.length]!.ID, e.status);
       }
+      case "drain": {
+        const nodes = [...cluster.state.nodes()];
+        if (nodes.length === 0) return;
+        const { ID } = nodes[e.pick % nodes.length]!;
+        return await (e.on ? cluster.drain(ID, e.force ? -1 : 60e9) : cluster.undrain(ID));
+      }
+      case "eligible": {
+        // A draining node cannot be made eligible.
+        const nodes = [...cluster.state.nodes()].filter((one) => !one.Drain);
+        if (nodes.length === 0) return;
+        return await cluster.eligibility(nodes[e.pick % nodes.length]!.ID, e.on ? "eligible" : "ineligible");
+      }
+      case "transition": {
+        const allocs = [...cluster.state.allocs()].filter((alloc) =>
+          alloc.DesiredStatus === "run" && alloc.NextAllocation === "" &&
+          !cluster.state.job("default", alloc.JobID)?.Stop
+        );
+        if (allocs.length === 0) return;
+        const alloc = allocs[e.pick % allocs.length]!;
+        return await cluster.transition([alloc], e.migrate ? { Migrate: true } : { ForceReschedule: true });
+      }
+      case "deployment":
+        return await this.#changeDeployment(e);
       case "stop":
         for (const known of [...cluster.state.jobs()].filter((known) => known.ID.startsWith(`job${e.id}-`))) {
           await cluster.stop(known.ID);
@@ -155,6 +218,26 @@ class World {
       case "advance":
         return await cluster.clock.advance(e.seconds * 1000);
     }
+  }
+
+  async #changeDeployment({ pick, what }: Extract<Event, { kind: "deployment" }>): Promise<void> {
+    const { cluster } = this;
+    const active = [...cluster.state.deployments()].filter((deployment) =>
+      isActive(deployment) && cluster.state.latestDeployment("default", deployment.JobID) === deployment
+    );
+    if (active.length === 0) return;
+    const deployment = active[pick % active.length]!;
+    if (what === "fail") return await cluster.setDeployment(deployment.JobID, "failed");
+    if (what === "pause") return await cluster.setDeployment(deployment.JobID, "paused");
+    if (what === "resume") return await cluster.setDeployment(deployment.JobID, "running");
+    const ready = Object.values(deployment.TaskGroups).every((state) =>
+      state.DesiredCanaries === 0 || state.Promoted ||
+      (state.PlacedCanaries ?? []).filter((id) => {
+          const alloc = cluster.state.alloc(id);
+          return alloc?.DesiredStatus === "run" && alloc.DeploymentStatus?.Healthy === true;
+        }).length >= state.DesiredCanaries
+    );
+    if (ready) await cluster.promote(deployment.JobID);
   }
 
   /** Every job is looked at once more: some news (a service that ended by itself) ask for nothing at once. */
@@ -204,7 +287,10 @@ function checkPlacements(world: World): void {
     }
   }
   for (const known of state.jobs()) {
-    const live = world.wanted().filter((alloc) => alloc.JobID === known.ID);
+    // What a silent device may still run does not count: it is replaced.
+    const live = world.wanted().filter((alloc) =>
+      alloc.JobID === known.ID && alloc.ClientStatus !== "unknown"
+    );
     if (known.Stop) {
       assert.equal(live.length, 0, `${known.ID} is stopped`);
       continue;

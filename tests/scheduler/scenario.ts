@@ -3,16 +3,14 @@
 //
 //   node NAME KEY=VALUE …            cpu memory disk dc pool class driver meta.X attr.X
 //   job ID TYPE [{group}] [{task}] [{job}]   JSON with the API's names, each laid over small defaults
-//   stop ID [purge]      eval ID      promote ID      fail ID
+//   stop ID [purge]      eval ID      promote|fail|pause|resume ID
 //   report NAME|ID STATUS [healthy|unhealthy]     a device's news of all live allocations of that name or job
 //   down|up|disconnect NODE      drain NODE [DEADLINE [ignore_system]]      undrain NODE      ineligible|eligible NODE
 //   migrate NAME         advance DURATION
 //   allocs|evals|deployments|failures|spread ID      node NAME (alone: shows it)
 import { parseDuration } from "../../core/duration.ts";
-import { formatTime } from "../../core/time.ts";
 import type { Allocation, AllocMetric, Node } from "../../core/types.ts";
-import { jobEvaluation, nodeEvaluations } from "../../server/evaluations.ts";
-import { FAILED_BY_USER, failureOf } from "../../server/rollback.ts";
+import { jobEvaluation } from "../../server/evaluations.ts";
 import { Cluster } from "./cluster.ts";
 import { group, job, node, type NodeOptions, task } from "./fixtures.ts";
 
@@ -69,13 +67,15 @@ class Runner {
     up: ([name]) => this.cluster.nodeStatus(this.#find(name!).ID, "ready"),
     disconnect: ([name]) => this.cluster.nodeStatus(this.#find(name!).ID, "disconnected"),
     drain: (args) => this.#drain(args),
-    undrain: (args) => this.#undrain(args[0]!),
-    eligible: ([name]) => this.#eligibility(name!, "eligible"),
-    ineligible: ([name]) => this.#eligibility(name!, "ineligible"),
+    undrain: ([name]) => this.cluster.undrain(this.#find(name!).ID),
+    eligible: ([name]) => this.cluster.eligibility(this.#find(name!).ID, "eligible"),
+    ineligible: ([name]) => this.cluster.eligibility(this.#find(name!).ID, "ineligible"),
     migrate: ([name]) => this.#transition(name!, { Migrate: true }),
     reschedule: ([name]) => this.#transition(name!, { ForceReschedule: true }),
-    promote: ([id]) => this.#promote(id!),
-    fail: ([id]) => this.#fail(id!),
+    promote: ([id]) => this.cluster.promote(id!),
+    fail: ([id]) => this.cluster.setDeployment(id!, "failed"),
+    pause: ([id]) => this.cluster.setDeployment(id!, "paused"),
+    resume: ([id]) => this.cluster.setDeployment(id!, "running"),
     advance: ([duration]) => this.cluster.clock.advance(parseDuration(duration!) / 1e6),
     allocs: async ([id]) => await this.#allocs(id!),
     evals: async ([id]) => await this.#evals(id!),
@@ -137,102 +137,15 @@ class Runner {
   }
 
   async #drain([name, deadline = "1h", ignore]: string[]): Promise<void> {
-    const found = this.#find(name!);
-    const { stamp } = this.cluster;
-    const ns = deadline === "force" ? -1 : parseDuration(deadline);
-    this.cluster.apply({
-      kind: "node.drain",
-      time: stamp.nowNs,
-      id: found.ID,
-      drain: {
-        Deadline: ns,
-        IgnoreSystemJobs: ignore !== undefined,
-        ForceDeadline: ns > 0 ? formatTime(stamp.nowNs + ns) : "0001-01-01T00:00:00Z",
-        StartedAt: formatTime(stamp.nowNs),
-      },
-      markEligible: false,
-      meta: null,
-      accessorId: "",
-      event: null,
-      evals: [],
-    });
-    await this.cluster.run();
-  }
-
-  async #undrain(name: string): Promise<void> {
-    const found = this.#find(name);
-    const { stamp, state } = this.cluster;
-    this.cluster.apply({
-      kind: "node.drain",
-      time: stamp.nowNs,
-      id: found.ID,
-      drain: null,
-      markEligible: true,
-      meta: null,
-      accessorId: "",
-      event: null,
-      evals: nodeEvaluations(state, found, stamp),
-    });
-    await this.cluster.run();
-  }
-
-  async #eligibility(name: string, eligibility: "eligible" | "ineligible"): Promise<void> {
-    const found = this.#find(name);
-    const { stamp, state } = this.cluster;
-    const evals = eligibility === "eligible" ? nodeEvaluations(state, found, stamp) : [];
-    this.cluster.apply({
-      kind: "node.eligibility",
-      time: stamp.nowNs,
-      id: found.ID,
-      eligibility,
-      event: null,
-      evals,
-    });
-    await this.cluster.run();
+    const deadlineNs = deadline === "force" ? -1 : parseDuration(deadline);
+    await this.cluster.drain(this.#find(name!).ID, deadlineNs, ignore !== undefined);
   }
 
   async #transition(name: string, transition: { Migrate?: true; ForceReschedule?: true }): Promise<void> {
-    const id = name.split(".")[0]!;
-    const { stamp, state } = this.cluster;
-    const allocs = this.cluster.allocs(id).filter((alloc) =>
+    const allocs = this.cluster.allocs(name.split(".")[0]!).filter((alloc) =>
       alloc.Name === name && alloc.DesiredStatus === "run" && alloc.NextAllocation === ""
     );
-    this.cluster.apply({
-      kind: "alloc.transition",
-      time: stamp.nowNs,
-      transitions: Object.fromEntries(allocs.map((alloc) => [alloc.ID, transition])),
-      evals: [jobEvaluation(state.job("default", id)!, "alloc-stop", stamp)],
-    });
-    await this.cluster.run();
-  }
-
-  async #promote(id: string): Promise<void> {
-    const { stamp, state } = this.cluster;
-    const deployment = state.latestDeployment("default", id)!;
-    this.cluster.apply({
-      kind: "deployment.promote",
-      time: stamp.nowNs,
-      id: deployment.ID,
-      groups: null,
-      evals: [jobEvaluation(state.job("default", id)!, "deployment-watcher", stamp)],
-    });
-    await this.cluster.run();
-  }
-
-  async #fail(id: string): Promise<void> {
-    const { stamp, state } = this.cluster;
-    const deployment = state.latestDeployment("default", id)!;
-    const { description, job } = failureOf(state, deployment, FAILED_BY_USER);
-    this.cluster.apply({
-      kind: "deployment.status",
-      time: stamp.nowNs,
-      id: deployment.ID,
-      status: "failed",
-      description,
-      evals: [jobEvaluation(state.job("default", id)!, "deployment-watcher", stamp)],
-      ...(job ? { job } : {}),
-    });
-    await this.cluster.run();
+    await this.cluster.transition(allocs, transition);
   }
 
   /** Everything the job has had, oldest first within a name. */
