@@ -12,7 +12,8 @@ const EXTENSIONS = [".nomad", ".hcl"];
 export const fmt = command({
   form: "nomad fmt [flags] paths ...",
   about: `Writes job files and configuration files in their canonical form. Of a directory
-all *.nomad and *.hcl files are taken; "-" formats the standard input.`,
+all *.nomad and *.hcl files are taken, and of the working directory when nothing
+is named; "-" formats the standard input.`,
   general: "none",
   title: "Format Options",
   flags: {
@@ -23,9 +24,6 @@ all *.nomad and *.hcl files are taken; "-" formats the standard input.`,
   },
   async run(context) {
     const { args, flags } = context;
-    if (args.length === 0) {
-      throw new UsageError("Must specify at least one file or directory, or - for the standard input");
-    }
     const job: Job = {
       list: flags.list,
       write: flags.write && !flags.check,
@@ -36,7 +34,9 @@ all *.nomad and *.hcl files are taken; "-" formats the standard input.`,
     if (args.length === 1 && args[0] === "-") {
       await formatText(context, job, { name: "<stdin>", text: await readStdin(context), path: undefined });
     } else {
-      for (const path of args) await formatPath(context, job, path, flags.recursive);
+      for (const path of args.length > 0 ? args : ["."]) {
+        await formatPath(context, job, path, flags.recursive);
+      }
     }
     if (job.errors.length > 0) {
       context.ui.error(job.errors.join("\n"));
@@ -104,6 +104,6 @@ async function formatText(context: Context, job: Job, source: Source): Promise<v
   job.changed ||= isChanged;
   if (isChanged && job.list && source.path !== undefined) context.ui.output(source.name);
   if (isChanged && job.write && source.path !== undefined) await writeFile(source.path, formatted);
-  const shows = source.path === undefined ? !job.check : !job.write && !job.check && !job.list;
+  const shows = source.path === undefined ? !job.check : !job.write && !job.list;
   if (shows) await context.ui.write(formatted);
 }

@@ -6,7 +6,7 @@ import { attempt, CommandError, failure, RequestError } from "./errors.ts";
 import { quote } from "./format.ts";
 import { jsonBody, showWarnings } from "./job_run.ts";
 import { jobQuery, readJobSource, sourceFlags, type SourceJob } from "./job_source.ts";
-import { parseExact } from "./json_text.ts";
+import { formatJson, parseExact } from "./json_text.ts";
 import { outputData, wantsData } from "./output.ts";
 import { type JobMatch, jobPath, resolveJob } from "./resolve.ts";
 
@@ -140,20 +140,45 @@ async function inspectSource(context: Context<InspectFlags>, match: JobMatch): P
   const version = flags.version === ""
     ? (await attempt("Error inspecting job", context.api.get<Job>(jobPath(match.id), { query }))).data.Version
     : parseVersion(flags.version);
-  let submission: JobSubmission;
-  try {
-    submission = (await context.api.get<JobSubmission>(jobPath(match.id, "/submission"), {
-      query: { ...query, version },
-    })).data;
-  } catch (error) {
-    if (!(error instanceof RequestError) || error.status !== 404) throw error;
-    throw new CommandError(
-      `Error inspecting job: no source is known of job ${quote(match.id)} version ${version}`,
-    );
+  const submission = await readSubmission(context, match, version ?? 0);
+  if (submission?.Format !== "hcl2" && submission?.Format !== "hcl") {
+    ui.output(await printHcl(context, match));
+    ui.warn("\nThe job was not submitted as HCL: this is made of its specification.");
+    return 0;
   }
   ui.output(submission.Source);
   if (flags["with-vars"]) showVariables(context, match, submission);
   return 0;
+}
+
+/** What was submitted; undefined when the servers do not know it. */
+async function readSubmission(
+  context: Context,
+  match: JobMatch,
+  version: number,
+): Promise<JobSubmission | undefined> {
+  try {
+    const query = { namespace: match.namespace, version };
+    return (await context.api.get<JobSubmission>(jobPath(match.id, "/submission"), { query })).data;
+  } catch (error) {
+    if (!(error instanceof RequestError)) throw error;
+    if (error.status === 404) return undefined;
+    throw failure("Error inspecting job", error);
+  }
+}
+
+/** The HCL that says what the servers have. */
+async function printHcl(context: Context<InspectFlags>, match: JobMatch): Promise<string> {
+  const { jobToHcl, parseJson, PrintError } = await import("../jobspec/jobspec.ts");
+  const job = await readVersion(context, match);
+  try {
+    return jobToHcl(parseJson(formatJson(job)) as Record<string, unknown>).trimEnd();
+  } catch (error) {
+    if (!(error instanceof PrintError)) throw error;
+    throw new CommandError(
+      `Error inspecting job: no HCL source is known of it, and its specification cannot be written as HCL: ${error.message}`,
+    );
+  }
 }
 
 /** How to run the job again with the variables it was submitted with. */

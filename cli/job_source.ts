@@ -68,7 +68,7 @@ async function readSource(context: Context, path: string): Promise<string> {
   }
   const full = resolve(context.io.cwd, path);
   try {
-    if (!(await stat(full)).isFile()) throw wrong("source path must be a file");
+    if ((await stat(full)).isDirectory()) throw wrong("source path must be a file");
   } catch (error) {
     if (error instanceof CommandError) throw error;
     throw wrong(`source path error: ${openError(full, error, "stat")}`);

@@ -189,7 +189,7 @@ async function readNamespace(context: Context<ApplyFlags>, path: string): Promis
     context.ui.warn("Flags are ignored when a file is specified!");
   }
   const text = await readSpec(context, path, "Error reading input");
-  const { namespaceTable } = await import("./spec_tables.ts");
+  const { namespaceTable } = await import("../jobspec/jobspec.ts");
   return decodeSpec(text, namespaceTable, { path, json: flags.json, what: "Error parsing specification" });
 }
 

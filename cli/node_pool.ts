@@ -32,9 +32,9 @@ in a 'node_pool' policy for the pool.`,
   async run(context) {
     const path = context.args[0]!;
     const text = await readSpec(context, path, "Failed to read node pool specification file");
-    const { nodePoolFile } = await import("./spec_tables.ts");
+    const { nodePoolTable } = await import("../jobspec/jobspec.ts");
     const what = "Failed to parse input content";
-    const decoded = decodeSpec(text, nodePoolFile, { path, json: context.flags.json, what });
+    const decoded = decodeSpec(text, nodePoolTable, { path, json: context.flags.json, what });
     const pools = context.flags.json
       ? [decoded]
       : (decoded["NodePools"] as Record<string, unknown>[] | null) ?? [];

@@ -1,21 +1,11 @@
 // Specification files of namespaces and node pools: HCL or JSON, read by the core of the job language.
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import {
-  block,
-  type BlockTable,
-  child,
-  decodeFile,
-  JobspecError,
-  optional,
-  stringMap,
-} from "../jobspec/jobspec.ts";
+import { type BlockTable, decodeFile, JobspecError } from "../jobspec/jobspec.ts";
 import { openError } from "./api.ts";
 import type { Context } from "./command.ts";
 import { CommandError } from "./errors.ts";
 import { readStdin } from "./job_source.ts";
-
-export { block, type BlockTable, child, optional, stringMap };
 
 /** The text at a path, or the standard input for "-". */
 export async function readSpec(context: Context, path: string, what: string): Promise<string> {

@@ -264,6 +264,18 @@ test("job validate without an agent checks the file and says what was not checke
   assert.match(run.stderr, /connection refused/);
 });
 
+test("job inspect -hcl makes HCL of a job that was sent as JSON", async () => {
+  const routes: Routes = {
+    "GET /v1/jobs": json([{ ID: "web", Namespace: "default" }]),
+    "GET /v1/job/web": json({ ID: "web", Name: "web", Type: "batch", Version: 0, TaskGroups: [] }),
+    "GET /v1/job/web/submission": { status: 404, text: "job source not found" },
+  };
+  const { run } = await ask(routes, ["job", "inspect", "-hcl", "web"]);
+  assert.equal(run.code, 0, run.stderr);
+  assert.match(run.stdout, /^job "web" \{\n {2}type\s+= "batch"\n/);
+  assert.match(run.stderr, /was not submitted as HCL/);
+});
+
 const STOP: Routes = {
   "GET /v1/jobs": json([{ ID: "website", Namespace: "default" }]),
   "DELETE /v1/job/website": json({ EvalID: "11111111-0000-0000-0000-000000000000" }),

@@ -111,7 +111,12 @@ export function jobs(): Record<string, Fixture> {
     "126": {
       routes: {
         ...cweb(),
-        [`GET ${CWEB}/submission`]: json({ Source: sourceOf("126"), VariableFlags: null, Variables: "" }),
+        [`GET ${CWEB}/submission`]: json({
+          Source: sourceOf("126"),
+          Format: "hcl2",
+          VariableFlags: null,
+          Variables: "",
+        }),
       },
     },
     "130": { routes: { ...cweb(), [`PUT ${CWEB}/versions/golden/tag`]: json({}) } },
