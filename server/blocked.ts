@@ -6,6 +6,16 @@
 import type { Evaluation } from "../core/types.ts";
 import { jobKeyOf } from "./broker.ts";
 
+export interface Room {
+  /** Computed classes of the nodes that got room. */
+  classes: ReadonlySet<string>;
+  index: number;
+  /** The nodes themselves changed: what was known of their classes says nothing. */
+  changed: boolean;
+  /** Whether something that the evaluation waits for could be in this room, as far as sizes go. */
+  fits(evaluation: Evaluation): boolean;
+}
+
 export class BlockedEvals {
   #byJob = new Map<string, Evaluation>();
   /** Class → index at which it last got room. */
@@ -51,10 +61,10 @@ export class BlockedEvals {
   }
 
   /**
-   * Nodes of these classes got room at `index`: the evaluations to run now. `changed`: the nodes themselves changed, so
-   * that what was known of their classes says nothing.
+   * Nodes got room at `index`: the evaluations to run now. Those that the room is too small for stay where they are: a
+   * thousand jobs that wait for a large node need not look at every small one that gets free.
    */
-  unblock(classes: ReadonlySet<string>, index: number, changed = false): Evaluation[] {
+  unblock({ classes, index, changed, fits }: Room): Evaluation[] {
     if (classes.size === 0) return [];
     this.#anyRoomAt = index;
     if (changed) this.#changedAt = index;
@@ -63,7 +73,7 @@ export class BlockedEvals {
     for (const [key, evaluation] of this.#byJob) {
       const suits = changed || evaluation.EscapedComputedClass ||
         [...classes].some((name) => mayUse(evaluation, name));
-      if (!suits) continue;
+      if (!suits || !fits(evaluation)) continue;
       this.#byJob.delete(key);
       woken.push(evaluation);
     }

@@ -10,9 +10,11 @@ import { isClientTerminal } from "./alloc_sets.ts";
 import { BlockedEvals } from "./blocked.ts";
 import { Broker, DELIVERIES_MAX } from "./broker.ts";
 import type { Command } from "./commands.ts";
+import { groupDemand } from "./demand.ts";
 import { jobEvaluation, newEvaluation } from "./evaluations.ts";
 import { PlanQueue } from "./plan.ts";
 import type { Changes, StateReader } from "./state_reader.ts";
+import { exhausted } from "./usage.ts";
 import { Workers } from "./worker.ts";
 
 /** Canceled evaluations are written in batches this far apart: nobody waits for them. */
@@ -120,23 +122,43 @@ export class Scheduling {
   /** Nodes that got room, by the changes of one command: blocked evaluations that could use it run again. */
   #noticeRoom(changes: Changes): void {
     const { state, clock } = this.context;
-    const classes = new Set<string>();
+    const nodes = new Map<string, Node>();
     const addNodeOf = (alloc: Allocation) => {
       const node = state.node(alloc.NodeID);
-      if (node) classes.add(node.ComputedClass);
+      if (node) nodes.set(node.ID, node);
     };
     let changed = false;
     for (const node of changes.nodes) {
       if (node.Status !== "ready") continue;
-      classes.add(node.ComputedClass);
+      nodes.set(node.ID, node);
       changed ||= this.#changesFeasibility(node);
     }
     for (const alloc of changes.clientAllocs) if (isClientTerminal(alloc)) addNodeOf(alloc);
     for (const alloc of changes.removedAllocs) addNodeOf(alloc);
-    if (changes.schedulerConfig) { for (const node of state.nodes()) classes.add(node.ComputedClass); }
-    for (const evaluation of this.blocked.unblock(classes, changes.index, changed)) {
-      this.broker.enqueue(evaluation, clock.nowMs());
-    }
+    const everywhere = changes.schedulerConfig !== null;
+    if (everywhere) { for (const node of state.nodes()) nodes.set(node.ID, node); }
+    if (nodes.size === 0) return;
+    const slots = [...nodes.keys()].map((id) => state.nodeTable.slot(id));
+    const woken = this.blocked.unblock({
+      classes: new Set([...nodes.values()].map((node) => node.ComputedClass)),
+      index: changes.index,
+      changed,
+      fits: (evaluation) => everywhere || this.#couldFit(evaluation, slots),
+    });
+    for (const evaluation of woken) this.broker.enqueue(evaluation, clock.nowMs());
+  }
+
+  /** Whether some group that the evaluation could not place has room on one of the slots. */
+  #couldFit(evaluation: Evaluation, slots: readonly number[]): boolean {
+    const { state } = this.context;
+    const job = state.job(evaluation.Namespace, evaluation.JobID);
+    if (!job) return true;
+    this.plans.overlay.fit(state.nodeTable);
+    return job.TaskGroups.some((group) => {
+      if (evaluation.FailedTGAllocs && !evaluation.FailedTGAllocs[group.Name]) return false;
+      const ask = groupDemand(group);
+      return slots.some((slot) => exhausted(state.nodeTable, this.plans.overlay, slot, ask) === null);
+    });
   }
 
   /** Drivers, devices or networks of a node as they were when it was last seen here. */

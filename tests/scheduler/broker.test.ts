@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { formatTime } from "../../core/time.ts";
 import type { Evaluation } from "../../core/types.ts";
-import { BlockedEvals } from "../../server/blocked.ts";
+import { BlockedEvals, type Room } from "../../server/blocked.ts";
 import { Broker, DELIVERIES_MAX } from "../../server/broker.ts";
 import { makeEval, T0 } from "../state/fixtures.ts";
 
@@ -98,13 +98,17 @@ function blocked(
   return makeEval(n, job, { Status: "blocked", ClassEligibility: classes, SnapshotIndex: 10, ...more });
 }
 
+function room(classes: string[], index: number, more: Partial<Room> = {}): Room {
+  return { classes: new Set(classes), index, changed: false, fits: () => true, ...more };
+}
+
 test("BlockedEvals: room wakes those whom its class suits, those who never saw it, and the escaped", () => {
   const waiting = new BlockedEvals();
   waiting.block(blocked(1, "suits", { x: true }));
   waiting.block(blocked(2, "not", { x: false }));
   waiting.block(blocked(3, "unseen", { y: false }));
   waiting.block(blocked(4, "escaped", { x: false }, { EscapedComputedClass: true }));
-  const woken = waiting.unblock(new Set(["x"]), 20).map((evaluation) => evaluation.JobID);
+  const woken = waiting.unblock(room(["x"], 20)).map((evaluation) => evaluation.JobID);
   assert.deepEqual(woken.sort(), ["escaped", "suits", "unseen"]);
   assert.equal(waiting.size, 1);
 });
@@ -112,12 +116,19 @@ test("BlockedEvals: room wakes those whom its class suits, those who never saw i
 test("BlockedEvals: a changed node wakes everybody", () => {
   const waiting = new BlockedEvals();
   waiting.block(blocked(1, "not", { x: false }));
-  assert.equal(waiting.unblock(new Set(["x"]), 20, true).length, 1);
+  assert.equal(waiting.unblock(room(["x"], 20, { changed: true })).length, 1);
+});
+
+test("BlockedEvals: room that is too small wakes nobody", () => {
+  const waiting = new BlockedEvals();
+  waiting.block(blocked(1, "big", { x: true }));
+  assert.equal(waiting.unblock(room(["x"], 20, { fits: () => false })).length, 0);
+  assert.equal(waiting.size, 1);
 });
 
 test("BlockedEvals: room that appeared after an evaluation looked is not missed", () => {
   const waiting = new BlockedEvals();
-  waiting.unblock(new Set(["x"]), 20);
+  waiting.unblock(room(["x"], 20));
   assert.equal(waiting.block(blocked(1, "late", { x: true })).wake, true);
   assert.equal(waiting.block(blocked(2, "other", { x: false })).wake, false);
   assert.equal(waiting.block(blocked(3, "new", { x: true }, { SnapshotIndex: 20 })).wake, false);
