@@ -320,6 +320,26 @@ function checkPlacements(world: World): void {
   }
 }
 
+/** Nobody waits for room that is there. */
+function checkNobodyForgotten(world: World): void {
+  const { state, context } = world.cluster;
+  for (const known of state.jobs()) {
+    const evals = world.cluster.evals(known.ID);
+    const waits = evals.some((other) => other.Status === "blocked") &&
+      !evals.some((other) => other.Status === "pending");
+    const ended = [...state.allocsByJob("default", known.ID)].some((alloc) =>
+      alloc.ClientStatus === "complete" || alloc.ClientStatus === "failed"
+    );
+    if (!waits || ended) continue;
+    const evaluation = jobEvaluation(known, "job-register", {
+      random: new SeededRandom(7),
+      nowNs: context.nowNs(),
+    });
+    const plan = schedule(state, evaluation, new SeededRandom(9), context.nowNs());
+    assert.equal(plan.result.placements.length, 0, `${known.ID} waits although there is room`);
+  }
+}
+
 function checkConverged(world: World): void {
   const { state, context } = world.cluster;
   for (const known of state.jobs()) {
@@ -346,6 +366,8 @@ test("schedule: counts, capacity, ports and constraints hold through any history
         checkCapacity(world);
         checkPlacements(world);
       }
+      await world.cluster.run();
+      checkNobodyForgotten(world);
       await world.settle();
       checkCapacity(world);
       checkPlacements(world);
