@@ -409,7 +409,7 @@ export class Client {
   async #realDial(): Promise<Dial> {
     const { dialer } = await import("./session_socket.ts");
     const { tls } = this.#options;
-    return dialer({ handshakeTimeoutMs: 10_000, ...(tls ? { tls } : {}) });
+    return await dialer({ handshakeTimeoutMs: 10_000, ...(tls ? { tls } : {}) });
   }
 
   async #openState(): Promise<{ allocations: StoredAllocation[]; meta: Record<string, string | null> }> {

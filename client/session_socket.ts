@@ -1,7 +1,6 @@
-// The device's WebSocket as the session sees it: text and byte frames, open and close. The real one uses the `ws`
-// package (it takes certificates and headers, which the global WebSocket of the runtimes does not); the simulation
-// brings its own.
-import WebSocket from "ws";
+// The device's WebSocket as the session sees it: text and byte frames, open and close. Plain connections use the
+// runtime's own WebSocket; TLS with certificates of our own needs the `ws` package, which is loaded only then (8 MB on
+// Deno). The simulation brings its own.
 import { errorText } from "../core/errors.ts";
 import { DEVICE_PATH } from "../core/protocol.ts";
 
@@ -27,14 +26,43 @@ export interface DialOptions {
   handshakeTimeoutMs: number;
 }
 
+/** A close frame holds no longer reason. */
+const REASON_MAX_CHARS = 100;
+
 /** A `Dial` over real sockets. */
-export function dialer(options: DialOptions): Dial {
+export async function dialer(options: DialOptions): Promise<Dial> {
+  return options.tls ? await secureDialer(options, options.tls) : plainDial;
+}
+
+const plainDial: Dial = (server, events) => {
+  const socket = new WebSocket(`ws://${server}${DEVICE_PATH}`);
+  socket.binaryType = "arraybuffer";
+  let failure = "";
+  socket.onopen = () => events.open();
+  socket.onmessage = ({ data }) => {
+    if (typeof data === "string") events.text(data);
+    else events.bytes(new Uint8Array(data as ArrayBuffer));
+  };
+  socket.onerror = (event) => {
+    const { message, error } = event as ErrorEvent;
+    failure = message || (error ? errorText(error) : "") || "cannot connect";
+  };
+  socket.onclose = ({ reason }) => events.close(failure || reason || "connection closed");
+  return {
+    send: (data) => {
+      if (socket.readyState === WebSocket.OPEN) socket.send(data as string | Uint8Array<ArrayBuffer>);
+    },
+    close: (reason) => socket.close(1000, reason.slice(0, REASON_MAX_CHARS)),
+  };
+};
+
+async function secureDialer(options: DialOptions, tls: NonNullable<DialOptions["tls"]>): Promise<Dial> {
+  const { default: SecureSocket } = await import("ws");
   return (server, events) => {
-    const { tls } = options;
-    const socket = new WebSocket(`${tls ? "wss" : "ws"}://${server}${DEVICE_PATH}`, {
+    const socket = new SecureSocket(`wss://${server}${DEVICE_PATH}`, {
       handshakeTimeout: options.handshakeTimeoutMs,
       perMessageDeflate: false,
-      ...(tls ?? {}),
+      ...tls,
     });
     socket.binaryType = "arraybuffer";
     let failure = "";
@@ -45,12 +73,13 @@ export function dialer(options: DialOptions): Dial {
     });
     socket.on("error", (error) => failure = errorText(error));
     socket.on("close", (_code, reason) => events.close(failure || reason?.toString() || "connection closed"));
+    const isOpen = () => socket.readyState === SecureSocket.OPEN;
     return {
       send: (data) => {
-        if (socket.readyState === WebSocket.OPEN) socket.send(data);
+        if (isOpen()) socket.send(data);
       },
       close: (reason) =>
-        socket.readyState === WebSocket.OPEN ? socket.close(1000, reason) : socket.terminate(),
+        isOpen() ? socket.close(1000, reason.slice(0, REASON_MAX_CHARS)) : socket.terminate(),
     };
   };
 }

@@ -276,7 +276,7 @@ test("Session survives the death and return of a real server", async () => {
   const states = new Map<string, AllocUpdate>();
   const session = new Session({
     servers: [server.address],
-    dial: dialer({ handshakeTimeoutMs: 2000 }),
+    dial: await dialer({ handshakeTimeoutMs: 2000 }),
     clock: systemClock,
     random: { float: () => 0, int: () => 0, uuid: () => "" },
     logger: silentLogger,
