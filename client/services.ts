@@ -88,7 +88,9 @@ export class AllocServices {
 
   #wanted(): Owned[] {
     const isUp = (task: string) => this.runner.tasks.get(task)?.machine.phase === "running";
-    const groupUp = [...this.runner.tasks.values()].some((t) => t.isRunning);
+    // A group's services stay while a task of it restarts, as the reference keeps them.
+    const groupUp = [...this.runner.tasks.values()].some((t) => t.isRunning) ||
+      (this.#registered.size > 0 && !this.runner.isTerminal);
     return this.#all().filter((owned) => owned.task === "" ? groupUp : isUp(owned.task));
   }
 

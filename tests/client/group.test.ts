@@ -567,3 +567,24 @@ test("services and checks that this device cannot serve are refused", () =>
       /check type "grpc" is not supported/,
     );
   }));
+
+test("a group's services stay registered while its task restarts, a task's own do not", () =>
+  withDevice(async ({ server, world }) => {
+    const own = makeService({ Name: "own", TaskName: "web" });
+    const group = makeGroup([makeTask({ Services: [own] })], {
+      Services: [makeService({ Name: "shared" })],
+      RestartPolicy: { Attempts: 1, Interval: 600e9, Delay: 300e6, Mode: "fail", RenderTemplates: false },
+    });
+    const { id, ...delta } = place(makeJob(group), { ports: [{ label: "http", value: 4711 }] });
+    server.send({ t: "allocs", ...delta });
+    const names = () => [...server.services.values()].map((service) => service.ServiceName).sort();
+    await server.until(() => names().length === 2, "registered");
+    assert.deepEqual([...server.services.keys()].sort(), [
+      `_nomad-task-${id}-group-app-shared-http`,
+      `_nomad-task-${id}-web-own-http`,
+    ]);
+    world.end(world.latest("web"), { exitCode: 1 });
+    await server.until(() => names().length === 1, "task's own is removed");
+    assert.deepEqual(names(), ["shared"]);
+    await server.until(() => names().length === 2, "and comes back");
+  }));
