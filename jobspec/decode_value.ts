@@ -6,7 +6,7 @@ import type { Evaluator } from "./expression.ts";
 import { exactInteger, type Json } from "./json.ts";
 import { HclNumber } from "./number.ts";
 import type { Attribute, Expression } from "./syntax.ts";
-import type { AttributeSpec, ValueKind } from "./table.ts";
+import { type AttributeSpec, KIND_WORDS, type ValueKind } from "./table.ts";
 import {
   containsUnknown,
   MapValue,
@@ -77,31 +77,11 @@ export function decodeAttribute(
     if (!(error instanceof ValueError)) throw error;
     const at = startOf(attribute.expression);
     own.options.diagnostics.error(own.place(at), error.summary, error.message, {
-      expected: EXPECTED[spec.kind],
+      expected: KIND_WORDS[spec.kind],
     });
     return undefined;
   }
 }
-
-const EXPECTED: Record<ValueKind, string> = {
-  string: "a string",
-  bool: "true or false",
-  int: "a whole number",
-  int8: "a whole number from -128 to 127",
-  uint8: "a whole number from 0 to 255",
-  uint16: "a whole number from 0 to 65535",
-  uint32: "a whole number that is not negative",
-  uint64: "a whole number that is not negative",
-  number: "a number",
-  duration: 'a duration such as "30s", "10m" or "1h30m"',
-  durationMs: 'a duration such as "30s", "10m" or "1h30m"',
-  bytes: 'a size such as "10GiB"',
-  strings: "a list of strings",
-  uint16s: "a list of whole numbers from 0 to 65535",
-  stringMap: "a map of strings",
-  stringsMap: "a map of lists of strings",
-  any: "any value",
-};
 
 const UNSUITABLE = "Unsuitable value type";
 
@@ -150,6 +130,7 @@ function valueOfKind(value: Value, kind: ValueKind): Json {
     case "durationMs":
       return duration(value, kind);
     case "bytes":
+    case "megabytes":
       throw unsuitable("sizes are not part of the job language");
     default:
       return integer(converted(value, "number"), kind);

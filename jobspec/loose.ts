@@ -15,7 +15,14 @@ import { parseBody } from "./parser.ts";
 import { exactInteger, type Json } from "./json.ts";
 import { parseGoDuration } from "./go_duration.ts";
 import { setOwn } from "./decode_value.ts";
-import type { AttributeSpec, BlockTable, ChildSpec, FreeSpec, ValueKind } from "./table.ts";
+import {
+  type AttributeSpec,
+  type BlockTable,
+  type ChildSpec,
+  type FreeSpec,
+  KIND_WORDS,
+  type ValueKind,
+} from "./table.ts";
 import { decodeSource } from "./text.ts";
 
 export interface DecodeFileOptions {
@@ -73,26 +80,6 @@ function parseLoose(file: SourceFile, diagnostics: Diagnostics): LooseObject {
   }
   return nativeEntries(parseBody(file, diagnostics, { loose: true }), diagnostics);
 }
-
-const WANTED: Record<ValueKind, string> = {
-  string: "a string",
-  bool: "true or false",
-  int: "a whole number",
-  int8: "a whole number",
-  uint8: "a whole number",
-  uint16: "a whole number",
-  uint32: "a whole number",
-  uint64: "a whole number",
-  number: "a number",
-  duration: 'a duration such as "30s", "10m" or "1h30m"',
-  durationMs: 'a duration such as "30s", "10m" or "1h30m"',
-  bytes: 'a size such as "10GiB"',
-  strings: "a list of strings",
-  uint16s: "a list of whole numbers",
-  stringMap: "a map of strings",
-  stringsMap: "a map of lists of strings",
-  any: "any value",
-};
 
 class WrongType extends Error {}
 
@@ -204,8 +191,8 @@ class LooseDecoder {
       this.diagnostics.error(
         this.#place(value),
         "Wrong type",
-        `The value of "${path.join(".")}" must be ${WANTED[kind]}${why}`,
-        { expected: WANTED[kind] },
+        `The value of "${path.join(".")}" must be ${KIND_WORDS[kind]}${why}`,
+        { expected: KIND_WORDS[kind] },
       );
       return undefined;
     }
@@ -265,9 +252,9 @@ class LooseDecoder {
       const map = isPlainObject(before) ? before : {};
       const key = labels.join(".");
       const earlier = map[key];
-      setOwn(map, key, isPlainObject(earlier) ? { ...earlier, ...content } : content);
+      setOwn(map, key, isPlainObject(earlier) ? merged(earlier, content) : content);
       record[spec.field] = map;
-    } else record[spec.field] = isPlainObject(before) ? { ...before, ...content } : content;
+    } else record[spec.field] = isPlainObject(before) ? merged(before, content) : content;
   }
 
   #free(record: Record<string, Json>, entry: LooseEntry, spec: FreeSpec): void {
@@ -277,6 +264,22 @@ class LooseDecoder {
     const before = record[spec.field];
     record[spec.field] = isPlainObject(before) && isPlainObject(value) ? { ...before, ...value } : value;
   }
+}
+
+/** A block that stands twice in a file is one: maps join, child blocks line up, later attributes win. */
+function merged(before: Record<string, Json>, later: Record<string, Json>): Record<string, Json> {
+  const out: Record<string, Json> = { ...before };
+  for (const [key, value] of Object.entries(later)) {
+    const earlier = Object.hasOwn(out, key) ? out[key] : undefined;
+    if (isPlainObject(earlier) && isPlainObject(value)) setOwn(out, key, merged(earlier, value));
+    else if (isRecordList(earlier) && isRecordList(value)) setOwn(out, key, [...earlier, ...value]);
+    else setOwn(out, key, value);
+  }
+  return out;
+}
+
+function isRecordList(value: Json | undefined): value is Json[] {
+  return Array.isArray(value) && value.length > 0 && value.every(isPlainObject);
 }
 
 interface LabelState {
@@ -323,6 +326,8 @@ function looseValue(value: LooseValue, kind: ValueKind): Json {
       return looseDuration(value, kind);
     case "bytes":
       return looseBytes(value);
+    case "megabytes":
+      return looseMegabytes(value);
     case "strings":
       return listItems(value).map((item) => looseValue(item, "string"));
     case "uint16s":
@@ -370,19 +375,29 @@ function looseDuration(value: LooseValue, kind: ValueKind): Json {
   return kind === "durationMs" ? Number(nanoseconds) / 1e6 : exactInteger(nanoseconds);
 }
 
-const BYTE_UNITS: Record<string, number> = { "": 1, b: 1 };
-"kmgtpe".split("").forEach((letter, i) => {
-  BYTE_UNITS[letter] = BYTE_UNITS[`${letter}b`] = 1000 ** (i + 1);
-  BYTE_UNITS[`${letter}i`] = BYTE_UNITS[`${letter}ib`] = 1024 ** (i + 1);
-});
+/** What a unit letter stands for: K, KB: powers of 1000; Ki, KiB: of 1024. */
+function byteUnit(letters: string): number | undefined {
+  const match = /^([kmgtpe]?)(i?)b?$/i.exec(letters);
+  if (!match || (match[2] && !match[1])) return undefined;
+  const power = match[1] ? "kmgtpe".indexOf(match[1].toLowerCase()) + 1 : 0;
+  return (match[2] ? 1024 : 1000) ** power;
+}
 
 /** "10GiB", "1.5 G", "512" or a number of bytes. */
-function looseBytes(value: LooseValue): Json {
+function looseBytes(value: LooseValue): number {
   const text = value.kind === "number" ? value.value.toString() : value.kind === "string" ? value.text : "";
   const match = /^\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*$/.exec(text);
-  const unit = match && BYTE_UNITS[match[2]!.toLowerCase()];
+  const unit = match && byteUnit(match[2]!);
   if (!match || !unit) throw new WrongType();
-  return Math.floor(Number(match[1]) * unit);
+  const bytes = Math.floor(Number(match[1]) * unit);
+  if (bytes > Number.MAX_SAFE_INTEGER) throw new WrongType(`${text} is more than 8 PiB.`);
+  return bytes;
+}
+
+/** A size in MB (of 2^20 bytes): a plain number is already that. */
+function looseMegabytes(value: LooseValue): Json {
+  if (value.kind === "number") return looseInteger(value, "int");
+  return Math.floor(looseBytes(value) / 2 ** 20);
 }
 
 function listItems(value: LooseValue): readonly LooseValue[] {

@@ -107,10 +107,6 @@ class NativeReader {
         if (node.value instanceof HclNumber) return { kind: "number", value: node.value, start, end };
         if (node.value instanceof NullValue) return { kind: "null", start, end };
         return this.#fail(node, "This value cannot be used here.");
-      case "template":
-      case "wrap":
-        // Strings of these files are not templates: what looks like one is its own text.
-        return { kind: "string", text: this.#templateText(node), start, end };
       case "tuple": {
         const items = node.items.map((item) => this.#value(item));
         return items.includes(undefined)
@@ -132,15 +128,6 @@ class NativeReader {
           "Expressions and references cannot be used in this file; strings need quotes.",
         );
     }
-  }
-
-  #templateText(node: Node): string {
-    const raw = this.#source.text.slice(node.start, node.end);
-    if (!raw.startsWith('"')) return raw.replace(/^<<-?[^\n]*\n/, "").replace(/\n?[ \t]*\S+$/, "\n");
-    return raw.slice(1, -1).replace(/\\(["\\nrt])/g, (_match, char: string) => {
-      const escapes: Record<string, string> = { n: "\n", r: "\r", t: "\t" };
-      return escapes[char] ?? char;
-    });
   }
 
   #object(node: Expression & { kind: "object" }): LooseValue | undefined {

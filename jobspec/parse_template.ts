@@ -36,6 +36,7 @@ type Part =
 export function parseQuoted(reader: TokenReader): Expression {
   const open = reader.next();
   const start = reader.tokens.start(open);
+  if (reader.rawStrings) return { kind: "literal", ...readRaw(reader, open) };
   const parts = reader.nested(true, () => readParts(reader, T.CloseQuote));
   const close = reader.next();
   return build(reader, parts, { start, end: reader.tokens.end(close), endToken: close });
@@ -46,6 +47,17 @@ export function parseHeredoc(reader: TokenReader): Expression {
   const open = reader.next();
   const start = reader.tokens.start(open);
   const flush = reader.tokens.text[start + 2] === "-";
+  if (reader.rawStrings) {
+    const { value, end } = readRaw(reader, open);
+    const lines: LiteralPart[] = value.split(/(?<=\n)/).map((text) => ({
+      kind: "literal",
+      text,
+      start,
+      end,
+    }));
+    if (flush) dedent(lines);
+    return { kind: "literal", value: lines.map((line) => line.text).join(""), start, end };
+  }
   const parts = reader.nested(true, () => readParts(reader, T.CloseHeredoc));
   if (flush) dedent(parts);
   const close = reader.next();
@@ -60,7 +72,12 @@ export function parseBareTemplate(reader: TokenReader): Expression {
 
 /** A quoted string without sequences, such as a block label. At the opening quote. */
 export function parsePlainString(reader: TokenReader): { text: string; start: number; end: number } {
-  const start = reader.tokens.start(reader.next());
+  const open = reader.next();
+  const start = reader.tokens.start(open);
+  if (reader.rawStrings) {
+    const { value, end } = readRaw(reader, open);
+    return { text: value, start, end };
+  }
   let text = "";
   for (;;) {
     const type = reader.peek();
@@ -76,6 +93,27 @@ export function parsePlainString(reader: TokenReader): { text: string; start: nu
       );
     } else reader.fail("Invalid string literal", "The string is not closed.", token, 'a closing quote (")');
   }
+}
+
+/** The text from an opening quote or heredoc mark to where it closes: what looks like a template there is just text. */
+function readRaw(reader: TokenReader, open: number): { value: string; start: number; end: number } {
+  const { tokens } = reader;
+  const quoted = tokens.type(open) === T.OpenQuote;
+  let depth = 1;
+  for (let index = open + 1; index < tokens.count; index++) {
+    const type = tokens.type(index);
+    if (type === T.OpenQuote || type === T.OpenHeredoc) depth++;
+    else if (type === T.CloseQuote || type === T.CloseHeredoc) depth--;
+    if (depth > 0) continue;
+    const from = tokens.end(open);
+    const raw = tokens.text.slice(from, tokens.start(index));
+    reader.index = index + 1;
+    const value = quoted
+      ? raw.replace(BACKSLASH, (match, offset: number) => unescapeBackslash(reader, match, from + offset))
+      : raw;
+    return { value: normalizeText(value), start: tokens.start(open), end: tokens.end(index) };
+  }
+  return reader.fail("Unterminated string", "No closing marker was found for the string.", open);
 }
 
 function readParts(reader: TokenReader, closing: TokenType): Part[] {
@@ -353,6 +391,9 @@ class TemplateBuilder {
   }
 }
 
+const TEXT_ESCAPES = /\$\$\{|%%\{|\\(?:u[0-9a-fA-F]{0,4}|U[0-9a-fA-F]{0,8}|[\s\S]|$)/gu;
+const BACKSLASH = /\\(?:u[0-9a-fA-F]{0,4}|U[0-9a-fA-F]{0,8}|[\s\S]|$)/gu;
+
 /** Beyond this length, texts are tried as JSON first, whose reader is much faster. */
 const LONG_TEXT = 10_000;
 
@@ -369,9 +410,7 @@ function unescape(reader: TokenReader, token: number, quoted: boolean): string {
   const raw = reader.tokens.textOf(token);
   if (!/[\\$%]/.test(raw)) return raw;
   if (quoted && raw.length > LONG_TEXT && isJsonText(raw)) return JSON.parse(`"${raw}"`) as string;
-  const pattern = quoted
-    ? /\$\$\{|%%\{|\\(?:u[0-9a-fA-F]{0,4}|U[0-9a-fA-F]{0,8}|[\s\S]|$)/gu
-    : /\$\$\{|%%\{/g;
+  const pattern = quoted ? TEXT_ESCAPES : /\$\$\{|%%\{/g;
   return raw.replace(pattern, (match, offset: number) => {
     if (match[0] !== "\\") return match.slice(1);
     const start = reader.tokens.start(token) + offset;

@@ -11,7 +11,7 @@ import { reportInvalidTokens, SyntaxFailure, TokenReader } from "./token_reader.
 import { normalizeText } from "./value.ts";
 
 export interface ParseOptions {
-  /** HCL1 rules: quoted names, several items on a line, commas between items, `key "label" = value`. */
+  /** HCL1 rules: quoted names, several items on a line, commas between items, `key "label" = value`; strings are no templates. */
   readonly loose?: boolean;
 }
 
@@ -20,8 +20,8 @@ export function parseBody(source: SourceFile, diagnostics: Diagnostics, options:
   const tokens = lex(source.text);
   const empty: Body = { attributes: [], blocks: [], source, start: 0, missingAt: 0 };
   if (!usable(source, tokens, diagnostics)) return empty;
-  const reader = new TokenReader(source, tokens, diagnostics);
-  return new BodyParser(reader, options.loose ?? false).file();
+  const loose = options.loose ?? false;
+  return new BodyParser(new TokenReader(source, tokens, diagnostics, loose), loose).file();
 }
 
 /** Reports what is no token; false when there are too many of them. */

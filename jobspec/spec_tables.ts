@@ -82,8 +82,8 @@ const quotaDevice: BlockTable = block("device", "A limit for devices.", {
 
 const quotaStorage: BlockTable = block("storage", "Limits for storage.", {
   attributes: {
-    variables: plain("VariablesMB", "bytes", "Variables, as a size."),
-    host_volumes: plain("HostVolumesMB", "bytes", "Host volumes, as a size."),
+    variables: plain("VariablesMB", "megabytes", "Variables, in MB or as a size."),
+    host_volumes: plain("HostVolumesMB", "megabytes", "Host volumes, in MB or as a size."),
   },
 });
 

@@ -8,7 +8,8 @@ import type { Json } from "./json.ts";
 /**
  * What an attribute holds. Integers are checked against their width. `duration` is nanoseconds in the result and Go
  * duration text or a number of nanoseconds in the source; `durationMs` is milliseconds in the result. `bytes` is a size
- * such as "10GiB" (files of the HCL1 family only).
+ * such as "10GiB", `megabytes` such a size in units of 2^20 bytes or a plain number of them (both in files of the HCL1
+ * family only).
  */
 export type ValueKind =
   | "string"
@@ -23,11 +24,34 @@ export type ValueKind =
   | "duration"
   | "durationMs"
   | "bytes"
+  | "megabytes"
   | "strings"
   | "uint16s"
   | "stringMap"
   | "stringsMap"
   | "any";
+
+/** What a kind is called in messages: "must be …", "expected: …". */
+export const KIND_WORDS: Readonly<Record<ValueKind, string>> = {
+  string: "a string",
+  bool: "true or false",
+  int: "a whole number",
+  int8: "a whole number from -128 to 127",
+  uint8: "a whole number from 0 to 255",
+  uint16: "a whole number from 0 to 65535",
+  uint32: "a whole number that is not negative",
+  uint64: "a whole number that is not negative",
+  number: "a number",
+  duration: 'a duration such as "30s", "10m" or "1h30m"',
+  durationMs: 'a duration such as "30s", "10m" or "1h30m"',
+  bytes: 'a size such as "10GiB"',
+  megabytes: 'a size such as "10GiB" or a number of MB',
+  strings: "a list of strings",
+  uint16s: "a list of whole numbers from 0 to 65535",
+  stringMap: "a map of strings",
+  stringsMap: "a map of lists of strings",
+  any: "any value",
+};
 
 export interface AttributeSpec {
   /** Field of the JSON record. */
@@ -117,6 +141,7 @@ const PLAIN_ABSENT: Record<ValueKind, Json> = {
   duration: 0,
   durationMs: 0,
   bytes: 0,
+  megabytes: 0,
   strings: null,
   uint16s: null,
   stringMap: null,

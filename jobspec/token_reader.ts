@@ -23,6 +23,8 @@ export class TokenReader {
     readonly source: SourceFile,
     readonly tokens: Tokens,
     readonly diagnostics: Diagnostics,
+    /** Strings are no templates: `${` is text in them (files of the HCL1 family). */
+    readonly rawStrings = false,
   ) {}
 
   /** Type of the next token that matters; a comment that ends a line counts as the line's end. */
