@@ -2,6 +2,7 @@
 // same run. Names: see `benches`; without any, all of them.
 import process from "node:process";
 import * as agents from "./agents.ts";
+import { jobspec } from "./jobspec.ts";
 import { machine, markdown, type Row } from "./measure.ts";
 import { placements } from "./placements.ts";
 
@@ -13,6 +14,7 @@ const benches: Record<string, () => Promise<Row[]>> = {
   reads: agents.reads,
   placements: () => placements({ nodes: 1000, jobs: 10, perJob: 1000, type: "service" }),
   "placements-batch": () => placements({ nodes: 1000, jobs: 10, perJob: 1000, type: "batch" }),
+  jobspec,
   "idle-memory": agents.idleMemory,
 };
 
