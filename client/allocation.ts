@@ -465,7 +465,12 @@ export class AllocationRunner {
     if (!this.services) {
       const { AllocServices } = await import("./services.ts");
       if (this.#stopping || this.#detached || this.isTerminal) return;
-      this.services ??= new AllocServices(this, this.host, () => this.#observe());
+      if (!this.services) {
+        this.services = new AllocServices(this, this.host, () => this.#observe());
+        this.services.changed();
+        // Without checks nothing else would look again, and the group would never be healthy.
+        return this.#observe();
+      }
     }
     this.services.changed();
   }

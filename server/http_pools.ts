@@ -1,12 +1,13 @@
 // /v1/node/pools, /v1/node/pool/:name and what is below; hands everything else below /v1/node/ to the nodes.
-import { ApiError } from "../core/errors.ts";
+import { parseDuration } from "../core/duration.ts";
+import { ApiError, errorText } from "../core/errors.ts";
 import type { NodePool } from "../core/types.ts";
 import { type Api, byMethod, isWrite, onWrite, type Route } from "./http_api.ts";
 import type { Exchange } from "./http_exchange.ts";
 import { jobStubs } from "./http_jobs.ts";
 import { byName, page } from "./http_list.ts";
 import { listNodes, nodeRoute } from "./http_nodes.ts";
-import { bool, duration, map, str, struct } from "./json_decode.ts";
+import { any, bool, map, str, struct } from "./json_decode.ts";
 import { formatMultiError } from "./multi_error.ts";
 import { nodePoolView } from "./views.ts";
 
@@ -17,7 +18,8 @@ const poolShape = struct("api.NodePool", {
   Name: str,
   Description: str,
   Meta: map(str),
-  NodeIdentityTTL: duration,
+  /** Nanoseconds, or duration text as the reference's own client sends it. */
+  NodeIdentityTTL: any,
   SchedulerConfiguration: struct("api.NodePoolSchedulerConfiguration", {
     SchedulerAlgorithm: str,
     MemoryOversubscriptionEnabled: bool,
@@ -92,7 +94,7 @@ async function writePool(q: Exchange, api: Api): Promise<Response> {
       Name: name,
       Description: body.Description ?? "",
       Meta: body.Meta ?? null,
-      NodeIdentityTTL: body.NodeIdentityTTL || IDENTITY_TTL_NS,
+      NodeIdentityTTL: identityTtl(body.NodeIdentityTTL),
       SchedulerConfiguration: null,
       CreateIndex: 0,
       ModifyIndex: 0,
@@ -118,4 +120,14 @@ function checkPool(pool: Partial<NodePool> & { Name: string }): void {
 async function deletePool(q: Exchange, api: Api): Promise<Response> {
   const { index } = await api.server.propose({ kind: "pool.delete", names: [q.after(PREFIX)] });
   return q.empty(index);
+}
+
+function identityTtl(value: unknown): number {
+  if (value === undefined || value === null || value === "" || value === 0) return IDENTITY_TTL_NS;
+  if (typeof value === "number") return value;
+  try {
+    return parseDuration(String(value));
+  } catch (error) {
+    throw new ApiError(400, `NodeIdentityTTL: ${errorText(error)}`);
+  }
 }
