@@ -19,6 +19,8 @@ export function diskFiles(baseDir: string): FileReader {
       const stat = statSync(full, { throwIfNoEntry: false });
       if (!stat) throw new FunctionError(`no file exists at ${path}`);
       if (stat.isDirectory()) throw new FunctionError(`failed to read ${path}: it is a directory`);
+      // A pipe or a device could give bytes for ever, or none.
+      if (!stat.isFile()) throw new FunctionError(`failed to read ${path}: it is not a regular file`);
       if (stat.size > FILE_BYTES_MAX) {
         throw new FunctionError(
           `failed to read ${path}: it has ${stat.size} bytes, more than ${FILE_BYTES_MAX}`,
