@@ -110,8 +110,13 @@ export class Cluster {
     return { random: this.random, nowNs: this.context.nowNs() };
   }
 
+  /** Thrown by the next proposals, first to last; null lets one through. */
+  readonly failures: (Error | null)[] = [];
+
   async #propose(command: Command): Promise<{ index: number }> {
     await Promise.resolve();
+    const failure = this.failures.shift();
+    if (failure) throw failure;
     return this.apply(command);
   }
 

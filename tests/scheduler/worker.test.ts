@@ -1,6 +1,7 @@
 // The whole leader's scheduling on a real state: evaluation in, allocations out.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { StorageError } from "../../core/errors.ts";
 import { Cluster } from "./cluster.ts";
 import { group, job, node, task } from "./fixtures.ts";
 
@@ -108,6 +109,134 @@ test("Scheduling reschedules a failed allocation after the policy's delay", asyn
   assert.equal(second!.RescheduleTracker!.Events!.length, 1);
   assert.equal(cluster.state.alloc(first!.ID)!.NextAllocation, second!.ID);
   assert.equal(cluster.state.alloc(first!.ID)!.DesiredStatus, "stop");
+});
+
+test("Scheduling tries again when the disk refuses a plan, and holds nothing meanwhile", async () => {
+  const cluster = new Cluster();
+  await cluster.addNodes(node(0, { memory: 150 }));
+  cluster.failures.push(new StorageError("full", "no space left on device"));
+  const evaluation = await cluster.register(job("web", { Type: "batch" }));
+  assert.equal(evaluation.Status, "pending");
+  assert.equal(cluster.allocs("web").length, 0);
+  assert.equal(cluster.scheduling.plans.inFlight, 0);
+  assert.equal(cluster.scheduling.plans.overlay.memory[0], 0);
+  await cluster.clock.advance(1_500);
+  assert.equal(cluster.live("web").length, 1);
+  assert.equal(cluster.state.eval(evaluation.ID)!.Status, "complete");
+});
+
+test("Scheduling gives an evaluation up that cannot be written, and follows it up", async () => {
+  const cluster = new Cluster();
+  await cluster.addNodes(node(0));
+  for (let i = 0; i < 3; i++) cluster.failures.push(new StorageError("locked", "database is locked"));
+  const evaluation = await cluster.register(job("web", { Type: "batch" }));
+  await cluster.clock.advance(30_000);
+  const failed = cluster.state.eval(evaluation.ID)!;
+  assert.equal(failed.Status, "failed");
+  assert.equal(failed.StatusDescription, "evaluation reached delivery limit (3)");
+  const followUp = cluster.state.eval(failed.NextEval)!;
+  assert.equal(followUp.TriggeredBy, "failed-follow-up");
+  assert.equal(cluster.live("web").length, 0);
+  await cluster.clock.advance(10 * 60_000);
+  assert.equal(cluster.live("web").length, 1);
+});
+
+test("Scheduling stands still while the broker is paused", async () => {
+  const cluster = new Cluster();
+  await cluster.addNodes(node(0));
+  const config = cluster.state.schedulerConfig();
+  cluster.apply({ kind: "scheduler.config", time: 1, config: { ...config, PauseEvalBroker: true } });
+  await cluster.register(job("web", { Type: "batch" }));
+  assert.equal(cluster.live("web").length, 0);
+  cluster.apply({ kind: "scheduler.config", time: 1, config: { ...config, PauseEvalBroker: false } });
+  await cluster.run();
+  assert.equal(cluster.live("web").length, 1);
+});
+
+test("Scheduling never places parents of periodic and parameterized jobs", async () => {
+  const cluster = new Cluster();
+  await cluster.addNodes(node(0));
+  const evaluation = await cluster.register(job("param", { Type: "batch", ParameterizedJob: {} }));
+  assert.equal(evaluation.Status, "complete");
+  await cluster.register(job("sysparam", { Type: "sysbatch", ParameterizedJob: {} }));
+  await cluster.addNodes(node(1));
+  assert.equal(cluster.state.allocCount, 0);
+});
+
+test("Scheduling gives cores and devices out once", async () => {
+  const cluster = new Cluster();
+  const gpus = ["a", "b"].map((ID) => ({ ID, Healthy: true, HealthDescription: "" }));
+  const made = node(0);
+  const NodeResources = {
+    ...made.NodeResources,
+    Devices: [{
+      Vendor: "acme",
+      Type: "gpu",
+      Name: "x1",
+      Instances: gpus,
+      Attributes: { memory: { Int: 8, Unit: "GiB" } },
+    }],
+  };
+  await cluster.addNodes({ ...made, NodeResources });
+  const asks = (Name: string, more: Record<string, unknown>) =>
+    job(Name, {
+      Type: "batch",
+      TaskGroups: [group({ Count: 3, Tasks: [task({ Resources: { MemoryMB: 10, ...more } })] })],
+    });
+  await cluster.register(asks("gpu", { CPU: 10, Devices: [{ Name: "acme/gpu", Count: 1 }] }));
+  const given = cluster.live("gpu").map((alloc) =>
+    alloc.AllocatedResources.Tasks["t"]!.Devices![0]!.DeviceIDs[0]
+  );
+  assert.deepEqual(given.sort(), ["a", "b"]);
+  await cluster.register(asks("cores", { Cores: 1 }));
+  const cores = cluster.live("cores").map((alloc) => alloc.AllocatedResources.Tasks["t"]!.Cpu);
+  assert.deepEqual(cores.map((cpu) => cpu.ReservedCores![0]).sort(), [0, 1, 2]);
+  assert.ok(cores.every((cpu) => cpu.CpuShares === 1000));
+  await cluster.report(cluster.live("gpu").slice(0, 1), "complete");
+  assert.equal(cluster.live("gpu").length, 2);
+});
+
+test("Scheduling puts host networks side by side and keeps reserved ports free", async () => {
+  const cluster = new Cluster();
+  const made = node(0);
+  const address = (Alias: string, Address: string, ReservedPorts = "") => ({
+    Family: "ipv4",
+    Alias,
+    Address,
+    ReservedPorts,
+    Gateway: "",
+  });
+  const [first] = made.NodeResources.NodeNetworks!;
+  await cluster.addNodes({
+    ...made,
+    NodeResources: {
+      ...made.NodeResources,
+      MinDynamicPort: 20000,
+      MaxDynamicPort: 20003,
+      NodeNetworks: [{
+        ...first!,
+        Addresses: [address("default", "10.0.0.1", "20001"), address("public", "192.0.2.1")],
+      }],
+    },
+    ReservedResources: { ...made.ReservedResources, Networks: { ReservedHostPorts: "22,20000" } },
+  });
+  const ports = (id: string, network: Record<string, unknown>, Count = 1) =>
+    job(id, { Type: "batch", TaskGroups: [group({ Count, Networks: [network] })] });
+  await cluster.register(ports("a", { ReservedPorts: [{ Label: "http", Value: 8080 }] }));
+  await cluster.register(
+    ports("b", { ReservedPorts: [{ Label: "http", Value: 8080, HostNetwork: "public" }] }),
+  );
+  const [port] = cluster.live("b")[0]!.AllocatedResources.Shared.Ports!;
+  assert.equal(port!.HostIP, "192.0.2.1");
+  await cluster.register(ports("ssh", { ReservedPorts: [{ Label: "ssh", Value: 22 }] }));
+  assert.equal(cluster.live("ssh").length, 0);
+  await cluster.register(ports("dynamic", { DynamicPorts: [{ Label: "x", To: -1 }] }, 3));
+  const given = cluster.live("dynamic").map((alloc) => alloc.AllocatedResources.Shared.Ports![0]!);
+  assert.deepEqual(given.map((one) => one.Value).sort(), [20002, 20003]);
+  assert.ok(given.every((one) => one.To === one.Value));
+  const failure = cluster.evals("dynamic").find((evaluation) => evaluation.FailedTGAllocs)!
+    .FailedTGAllocs!["g"]!;
+  assert.deepEqual(failure.DimensionExhausted, { "network: dynamic port selection failed": 1 });
 });
 
 test("Scheduling places a large job in several plans", async () => {
