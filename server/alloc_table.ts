@@ -87,6 +87,10 @@ export class AllocTable {
     assert(slot !== undefined, `allocation ${alloc.ID} does not exist`);
     const old = this.#records[slot]!;
     this.#records[slot] = alloc;
+    if (old.EvalID !== alloc.EvalID) {
+      this.#byEval.remove(old.EvalID, slot);
+      this.#byEval.add(alloc.EvalID, slot);
+    }
     if (old.DeploymentID === alloc.DeploymentID) return;
     this.#byDeployment.remove(old.DeploymentID, slot);
     this.#byDeployment.add(alloc.DeploymentID, slot);

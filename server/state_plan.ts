@@ -181,7 +181,7 @@ function updateInPlace(
   const metrics = update.metrics === undefined ? undefined : plan.metrics[update.metrics];
   const alloc: Allocation = {
     ...old,
-    EvalID: old.EvalID,
+    EvalID: w.tables.evals.get(plan.evalId)?.ID ?? plan.evalId,
     Job: job,
     AllocatedResources: resources,
     Metrics: metrics ?? old.Metrics,
