@@ -28,7 +28,7 @@ const RETRY_MS = 2000;
 interface Watched {
   cancelDeadline: (() => void) | null;
   deadlineMs: number;
-  /** Healthy allocations when the last step was asked for, by group. */
+  /** When the last step was asked for (monotonic). */
   askedAtMs: number;
   stepPlanned: boolean;
   promoting: boolean;
@@ -37,6 +37,8 @@ interface Watched {
 
 export class DeploymentWatcher {
   #watched = new Map<string, Watched>();
+  /** Counters for which a step was asked: without news there is nothing to ask for. */
+  #stepped = new Map<string, string>();
   #running = false;
 
   constructor(private readonly context: LeaderContext) {}
@@ -187,9 +189,6 @@ export class DeploymentWatcher {
     const evals = this.#evaluation(deployment);
     this.#write({ kind: "eval.upsert", time: this.context.nowNs(), evals }, () => this.#stepped.delete(id));
   }
-
-  /** Counters for which a step was asked: without news there is nothing to ask for. */
-  #stepped = new Map<string, string>();
 
   #maybePromote(deployment: Deployment): void {
     const watched = this.#watched.get(deployment.ID);

@@ -91,7 +91,10 @@ export class Ranker {
   /** Every live allocation of the job by slot, the plan's included. */
   #perSlot = new SlotCounts();
   #live = new Map<string, Allocation>();
+  /** Cores and devices in use by slot, where somebody asked. */
   #instances = new Map<number, InstancesInUse>();
+  /** What this plan gives by slot to groups that ask for cores and devices. */
+  #planned = new Map<number, AllocatedResources[]>();
   #freed = new Set<string>();
   #start: number;
   #stride: number;
@@ -461,8 +464,6 @@ export class Ranker {
     this.#instances.set(slot, used);
     return used;
   }
-
-  #planned = new Map<number, AllocatedResources[]>();
 
   #take(search: GroupSearch, found: Found): void {
     const { slot, demand, resources } = found;

@@ -144,6 +144,8 @@ class Reconciler {
   #deployment: Deployment | null = null;
   /** The one before, whose unpromoted canaries have to go. */
   #oldDeployment: Deployment | null = null;
+  /** When the last allocation of the group that its device stops by itself is over; 0 when there is none. */
+  #clientStopAtNs = 0;
   #job: Job | null;
 
   constructor(readonly input: ReconcileInput) {
@@ -583,9 +585,6 @@ class Reconciler {
     this.#clientStopAtNs = Math.max(this.#clientStopAtNs, atNs);
     return true;
   }
-
-  /** When the last allocation that its device stops by itself is over; 0 when there is none. */
-  #clientStopAtNs = 0;
 
   /** Failed ones whose place is still wanted; the count may have shrunk since they failed. */
   #worthReplacing(work: GroupWork): Allocation[] {

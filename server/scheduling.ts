@@ -44,6 +44,8 @@ export class Scheduling {
   #timerMs = Infinity;
   #tidying = false;
   #cancelable: Evaluation[] = [];
+  /** Drivers, devices and networks of a node as they were when it was last seen here. */
+  #offers = new Map<string, string>();
 
   constructor(private readonly context: LeaderContext) {
     const { broker, blocked } = this;
@@ -160,9 +162,6 @@ export class Scheduling {
       return slots.some((slot) => exhausted(state.nodeTable, this.plans.overlay, slot, ask) === null);
     });
   }
-
-  /** Drivers, devices or networks of a node as they were when it was last seen here. */
-  #offers = new Map<string, string>();
 
   #changesFeasibility(node: Node): boolean {
     const offer = JSON.stringify([

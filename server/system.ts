@@ -69,8 +69,12 @@ class SystemRun {
   #desired: Record<string, DesiredUpdates> = {};
   #deployment: Deployment | null = null;
   #created: Deployment | null = null;
+  #inPlace: { alloc: Allocation; slot: number; granted: NonNullable<ReturnType<Ranker["updateInPlace"]>> }[] =
+    [];
   #placed = 0;
   #more = false;
+  /** The first node that had no room: the blocked evaluation names it. */
+  #exhausted: string | null = null;
 
   constructor(private readonly input: ScheduleInput) {
     const { state, evaluation } = input;
@@ -276,12 +280,6 @@ class SystemRun {
     return true;
   }
 
-  #inPlace: {
-    alloc: Allocation;
-    slot: number;
-    granted: NonNullable<ReturnType<Ranker["updateInPlace"]>>;
-  }[] = [];
-
   /**
    * A sysbatch allocation that ended stands for its node until the job changes. A failed system allocation is placed
    * again when something else happens, but not because it failed: it would fail for ever.
@@ -409,9 +407,6 @@ class SystemRun {
     if (!live) this.#queued[group.Name]!--;
     return true;
   }
-
-  /** The first node that had no room: the blocked evaluation names it. */
-  #exhausted: string | null = null;
 
   #fail(work: GroupWork, slot: number, failure: AllocMetric): void {
     const name = work.group.Name;
