@@ -162,6 +162,8 @@ class JobCompiler {
         `Only one block of type "job" is allowed. Previous definition was at ${previous}.`,
       );
     }
+    // Which of several jobs was meant nobody knows, so none is read further.
+    if (others.length > 0) return undefined;
     if (first) return decodeBlock({ block: first, evaluator }, jobTable);
     if (!all.some((block) => block.type === "job")) {
       this.diagnostics.error(undefined, "Missing job block", "A job block is required.", {

@@ -1,7 +1,6 @@
 // Local values: evaluated in the order of their references, whatever their order in the file.
 // Invariant: a cycle is reported at the reference that closes it, and never followed.
 import { rawContent } from "./body_content.ts";
-import { placeText } from "./diagnostics.ts";
 import type { Evaluator } from "./expression.ts";
 import { visitReferences } from "./references.ts";
 import type { Attribute, Block, Step } from "./syntax.ts";
@@ -12,6 +11,8 @@ const CHAIN_MAX = 500;
 
 export class Locals {
   readonly #attributes = new Map<string, Attribute>();
+  /** Definitions that a later `locals` block replaced: not used, but they must be right. */
+  readonly #overridden: Attribute[] = [];
   readonly #values = new Map<string, Value>();
   readonly #open: string[] = [];
 
@@ -32,21 +33,19 @@ export class Locals {
     }
     for (const attribute of content.attributes) {
       const earlier = this.#attributes.get(attribute.name);
-      if (earlier) {
-        const where = placeText({ source: earlier.source, start: earlier.nameStart, end: earlier.nameEnd });
-        diagnostics.error(
-          { source: attribute.source, start: attribute.nameStart, end: attribute.nameEnd },
-          "Duplicate local value definition",
-          `A local value named "${attribute.name}" was already defined at ${where}.`,
-        );
-      } else this.#attributes.set(attribute.name, attribute);
+      if (earlier) this.#overridden.push(earlier);
+      this.#attributes.set(attribute.name, attribute);
     }
   }
 
   /** All values. */
   values(): Value {
     for (const name of this.#attributes.keys()) this.#evaluate(name);
-    return objectOf(this.#values);
+    const all = objectOf(this.#values);
+    for (const { expression, source } of this.#overridden) {
+      this.evaluator.with(new Map([["local", all]])).forSource(source).evaluate(expression);
+    }
+    return all;
   }
 
   #evaluate(name: string): void {

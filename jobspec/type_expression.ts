@@ -106,8 +106,7 @@ function objectType(arg: Expression, context: TypeContext, problem: Problem): Ty
   let broken = false;
   for (const item of arg.items) {
     const key = item.key.kind === "key" ? item.key : undefined;
-    const name = key?.name ??
-      (key?.inner.kind === "literal" && typeof key.inner.value === "string" ? key.inner.value : undefined);
+    const name = key?.name;
     const type = parseTypeExpression(item.value, context);
     if (name === undefined) problem(item.key, "Object constructor map keys must be attribute names.");
     if (name === undefined || type === undefined) broken = true;

@@ -137,11 +137,8 @@ export class Variables {
       else this.#unknownBlock(inner, ["validation"]);
     }
     if (fallback) this.#default(variable, fallback);
-    else if (
-      content.attributes.some((attribute) =>
-        suggestName(attribute.name, ["default"]) && attribute.name !== "default"
-      )
-    ) {
+    // What is not known may have been meant as the default; that it is missing would be a second complaint about it.
+    else if (content.attributes.some(({ name }) => !Object.hasOwn(variableTable.attributes, name))) {
       variable.value = UNKNOWN;
     }
     this.#declare(variable);
