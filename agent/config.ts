@@ -426,7 +426,8 @@ function clientConfig(raw: RawConfig, config: AgentConfig): ClientConfig {
       reservedPorts: network.reserved_ports ?? "",
     })),
     options: client.options ?? {},
-    networkInterface: client.network_interface ?? "",
+    // -dev stays on this machine, as its listeners do.
+    networkInterface: client.network_interface ?? (dev ? "lo" : ""),
     overrides: {
       cpuTotalCompute: client.cpu_total_compute ?? 0,
       memoryTotalMb: client.memory_total_mb ?? 0,

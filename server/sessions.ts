@@ -91,7 +91,7 @@ export class Sessions implements Devices {
       message: (_socket, data) => {
         session.turn = session.turn.then(() => this.#receive(session, data)).catch((error) => {
           this.options.logger.warn(`Device connection refused: ${errorText(error)}`);
-          session.send({ t: "refused", reason: errorText(error), fatal: error instanceof ApiError });
+          session.send({ t: "refused", reason: errorText(error), fatal: isFinal(error) });
           session.socket.close(1008, "refused");
         });
       },
@@ -262,4 +262,9 @@ function needsTelling(alloc: Allocation, deviceKnowsIt: boolean): boolean {
   const ended = alloc.ClientStatus === "complete" || alloc.ClientStatus === "failed" ||
     alloc.ClientStatus === "lost";
   return !ended;
+}
+
+/** What trying again cannot mend: the device's own message is wrong, or it is not who it says. */
+function isFinal(error: unknown): boolean {
+  return error instanceof ApiError && error.status < 500;
 }
