@@ -22,6 +22,8 @@ import type { Changes } from "./state_reader.ts";
 const TRIGGER = "deployment-watcher";
 /** After a step was asked for, further good news of the same deployment is gathered this long. */
 const STEP_INTERVAL_MS = 250;
+/** Looking at a large job costs more, so it is looked at less often. */
+const STEP_INTERVAL_MS_PER_ALLOC = 0.01;
 /** A deployment that could not be failed is tried again. */
 const RETRY_MS = 2000;
 
@@ -174,7 +176,7 @@ export class DeploymentWatcher {
     if (!watched || watched.stepPlanned || deployment.Status === "paused" || !wantsStep(deployment)) return;
     watched.stepPlanned = true;
     const { clock } = this.context;
-    const delayMs = Math.max(watched.askedAtMs + STEP_INTERVAL_MS - clock.monotonicMs(), 0);
+    const delayMs = Math.max(watched.askedAtMs + stepIntervalMs(deployment) - clock.monotonicMs(), 0);
     clock.after(delayMs, () => this.#step(deployment.ID, watched));
   }
 
@@ -231,14 +233,23 @@ function isUnhealthy(alloc: Allocation): boolean {
   return alloc.DeploymentID !== "" && alloc.DeploymentStatus?.Healthy === false;
 }
 
-/** Whether a healthier deployment gives the scheduler something to do. */
+function stepIntervalMs(deployment: Deployment): number {
+  const total = Object.values(deployment.TaskGroups).reduce((sum, state) => sum + state.DesiredTotal, 0);
+  return Math.max(STEP_INTERVAL_MS, total * STEP_INTERVAL_MS_PER_ALLOC);
+}
+
+/**
+ * Whether a healthier deployment gives the scheduler something to do: there is an older version to replace, or something
+ * is still to be placed, or it is done. A first version that is all placed only waits.
+ */
 function wantsStep(deployment: Deployment): boolean {
   const states = Object.values(deployment.TaskGroups);
   if (states.length === 0 || states.every((state) => state.HealthyAllocs === 0)) return false;
   const done = states.every((state) =>
     state.HealthyAllocs >= Math.max(state.DesiredTotal, state.DesiredCanaries)
   );
-  return done || states.some((state) => state.PlacedAllocs < state.DesiredTotal && state.HealthyAllocs > 0);
+  return done || deployment.JobVersion > 0 ||
+    states.some((state) => state.PlacedAllocs < state.DesiredTotal && state.HealthyAllocs > 0);
 }
 
 function stepSignature(deployment: Deployment): string {
