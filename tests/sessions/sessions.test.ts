@@ -1,0 +1,295 @@
+// The servers' end of a device's connection, on the real state with a pretended socket: who is let in, what a device is
+// told, what its reports become, and what is refused.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { NotLeaderError } from "../../core/errors.ts";
+import { silentLogger } from "../../core/logger.ts";
+import type { DeviceMessage } from "../../core/protocol.ts";
+import type { RequestInfo, ServerSocket, SocketHandlers } from "../../core/runtime.ts";
+import type { Node } from "../../core/types.ts";
+import type { Command } from "../../server/commands.ts";
+import { failureEvaluations } from "../../server/reports.ts";
+import { Sessions } from "../../server/sessions.ts";
+import { ManualClock, settle } from "../scheduler/cluster.ts";
+import { SeededRandom } from "../scheduler/fixtures.ts";
+import {
+  Bench,
+  makeGroup,
+  makeJob,
+  makeNode,
+  makePlacement,
+  makePlan,
+  makeUpdate,
+  uuid,
+} from "../state/fixtures.ts";
+
+// deno-lint-ignore no-explicit-any -- messages are looked at field by field
+type Message = any;
+
+/** A device's socket as the server sees it. */
+class FakeSocket implements ServerSocket {
+  sent: Message[] = [];
+  closed: { code: number; reason: string } | undefined;
+  bufferedBytes = 0;
+  handlers!: SocketHandlers;
+
+  send(data: string | Uint8Array): void {
+    if (typeof data === "string") this.sent.push(JSON.parse(data));
+  }
+
+  close(code: number, reason: string): void {
+    if (this.closed) return;
+    this.closed = { code, reason };
+    this.handlers.close(this);
+  }
+
+  say(message: DeviceMessage | string): void {
+    this.handlers.message(this, typeof message === "string" ? message : JSON.stringify(message));
+  }
+
+  last(kind: string): Message {
+    return this.sent.findLast((message) => message.t === kind);
+  }
+}
+
+function stage() {
+  const bench = new Bench();
+  const clock = new ManualClock();
+  const proposed: Command[] = [];
+  const status = { leading: true, failing: undefined as Error | undefined };
+  const sessions = new Sessions({
+    state: bench.state,
+    clock,
+    random: new SeededRandom(1),
+    logger: silentLogger,
+    propose: (command) => {
+      if (status.failing) return Promise.reject(status.failing);
+      proposed.push(command);
+      bench.must(command);
+      return Promise.resolve();
+    },
+    isLeader: () => status.leading,
+    leaderAddress: () => "10.0.0.9:4647",
+    servers: () => ["10.0.0.1:4647"],
+    beat: () => 12_000,
+    serveApi: () => new Response("api"),
+  });
+  bench.state.onChanges((changes) => sessions.onChanges(changes));
+  const connect = (): FakeSocket => {
+    const socket = new FakeSocket();
+    const info: RequestInfo = {
+      remoteAddress: "",
+      upgrade(handlers) {
+        socket.handlers = handlers;
+        return new Response(null);
+      },
+    };
+    sessions.accept(info);
+    socket.handlers.open(socket);
+    return socket;
+  };
+  const hello = async (node: Node, allocs: Record<string, number> = {}): Promise<FakeSocket> => {
+    const socket = connect();
+    socket.say({ t: "hello", version: 1, node, allocs });
+    await settle();
+    return socket;
+  };
+  return { bench, clock, sessions, proposed, status, connect, hello };
+}
+
+const device = (fields: Partial<Node> = {}) =>
+  makeNode(0, { SecretID: uuid(0x99), Status: "initializing", ...fields });
+const ID = device().ID;
+
+test("hello: the node is registered ready, welcomed, and told that it has nothing to run", async () => {
+  const { bench, hello, proposed, sessions } = stage();
+  const socket = await hello(device());
+  assert.equal(bench.state.node(ID)?.Status, "ready");
+  assert.deepEqual(proposed.map((command) => command.kind), ["node.register"]);
+  assert.equal(socket.last("welcome").heartbeatTtlMs, 12_000);
+  assert.deepEqual(socket.last("allocs").upserts, []);
+  assert.ok(sessions.connected(ID));
+});
+
+test("hello: the same registration again writes nothing; a newer connection ends the older", async () => {
+  const { hello, proposed } = stage();
+  const first = await hello(device());
+  await hello(device());
+  assert.equal(proposed.length, 1);
+  assert.match(first.closed!.reason, /another connection/);
+});
+
+test("hello: another secret for a known node is refused for good, the first session stays", async () => {
+  const { hello, sessions } = stage();
+  const first = await hello(device());
+  const thief = await hello(device({ SecretID: uuid(0x666) }));
+  assert.match(thief.last("refused").reason, /another secret/);
+  assert.equal(thief.last("refused").fatal, true);
+  assert.ok(thief.closed);
+  assert.equal(first.closed, undefined);
+  assert.ok(sessions.connected(ID));
+});
+
+test("hello: fields that belong to the servers are not taken from a device", async () => {
+  const { bench, hello } = stage();
+  await hello(device());
+  bench.must({
+    kind: "node.eligibility",
+    time: bench.time,
+    id: ID,
+    eligibility: "ineligible",
+    event: null,
+    evals: [],
+  });
+  await hello(device({ SchedulingEligibility: "eligible", Meta: { rack: "new" } }));
+  const node = bench.state.node(ID)!;
+  assert.equal(node.SchedulingEligibility, "ineligible");
+  assert.equal(node.Meta["rack"], "new");
+});
+
+test("hello: a server that does not lead names the leader and closes", async () => {
+  const { hello, status, proposed } = stage();
+  status.leading = false;
+  const socket = await hello(device());
+  assert.equal(socket.last("redirect").leader, "10.0.0.9:4647");
+  assert.ok(socket.closed);
+  assert.deepEqual(proposed, []);
+});
+
+test("hello: a passing error of the server is not fatal for the device", async () => {
+  const { hello, status } = stage();
+  status.failing = new NotLeaderError("");
+  const socket = await hello(device());
+  assert.equal(socket.last("refused").fatal, false);
+});
+
+test("messages of a wrong shape close the connection and change nothing", async () => {
+  for (
+    const bad of [
+      "{",
+      "null",
+      "5",
+      '{"t":"hello"}',
+      '{"t":"hello","version":1,"node":{"ID":"x"},"allocs":{}}',
+      '{"t":"updates"}',
+    ]
+  ) {
+    const { connect, proposed } = stage();
+    const socket = connect();
+    socket.say(bad);
+    await settle();
+    assert.ok(socket.closed, bad);
+    assert.ok(socket.last("refused").reason, bad);
+    assert.deepEqual(proposed, []);
+  }
+});
+
+test("a plan reaches each device once: job and shared resources stand once in its message", async () => {
+  const { bench, hello } = stage();
+  const socket = await hello(device());
+  bench.register(makeJob("web"));
+  const placements = [0, 1, 2].map((n) => makePlacement(n, { nodeId: ID }));
+  bench.plan(makePlan("web", { placements }));
+  await settle();
+  const delta = socket.last("allocs");
+  assert.equal(delta.upserts.length, 3);
+  assert.equal(Object.keys(delta.jobs).length, 1);
+  assert.equal(delta.resources.length, 1);
+  assert.deepEqual(delta.upserts.map((alloc: Message) => alloc.resources), [0, 0, 0]);
+  assert.equal(delta.jobs[delta.upserts[0].job].ID, "web");
+  assert.equal("DesiredTransition" in delta.upserts[0], false);
+});
+
+test("a device that comes back hears only what it does not know, and what is gone", async () => {
+  const { bench, hello } = stage();
+  await hello(device());
+  bench.register(makeJob("web"));
+  bench.plan(makePlan("web", { placements: [0, 1].map((n) => makePlacement(n, { nodeId: ID })) }));
+  const [known, news] = bench.state.allocsByNode(ID);
+  const socket = await hello(device(), { [known!.ID]: known!.AllocModifyIndex, [uuid(0xdead)]: 3 });
+  const delta = socket.last("allocs");
+  assert.deepEqual(delta.upserts.map((alloc: Message) => alloc.ID), [news!.ID]);
+  assert.deepEqual(delta.removed, [uuid(0xdead)]);
+});
+
+test("reports are written in one entry and acknowledged after it", async () => {
+  const { bench, clock, hello, proposed } = stage();
+  const socket = await hello(device());
+  bench.register(makeJob("web"));
+  bench.plan(makePlan("web", { placements: [0, 1].map((n) => makePlacement(n, { nodeId: ID })) }));
+  const ids = [...bench.state.allocsByNode(ID)].map((alloc) => alloc.ID);
+  socket.say({ t: "updates", seq: 1, updates: [makeUpdate(ids[0]!, "running")] });
+  socket.say({ t: "updates", seq: 2, updates: [makeUpdate(ids[1]!, "running")] });
+  await settle();
+  assert.equal(socket.last("ack"), undefined, "not before it is durable");
+  await clock.advance(1);
+  assert.deepEqual(socket.sent.filter((message) => message.t === "ack").map((ack) => ack.seq), [1, 2]);
+  assert.equal(proposed.filter((command) => command.kind === "alloc.client").length, 1);
+  assert.ok([...bench.state.allocsByNode(ID)].every((alloc) => alloc.ClientStatus === "running"));
+});
+
+test("reports on another device's allocations are left out", async () => {
+  const { bench, clock, hello, proposed } = stage();
+  const socket = await hello(device());
+  bench.node(makeNode(1));
+  bench.register(makeJob("web"));
+  bench.plan(makePlan("web", { placements: [makePlacement(0, { nodeId: makeNode(1).ID })] }));
+  const [other] = bench.state.allocsByNode(makeNode(1).ID);
+  socket.say({ t: "updates", seq: 1, updates: [makeUpdate(other!.ID, "failed")] });
+  await clock.advance(1);
+  assert.equal(bench.state.alloc(other!.ID)!.ClientStatus, "pending");
+  assert.equal(proposed.filter((command) => command.kind === "alloc.client").length, 0);
+  assert.equal(socket.last("ack").seq, 1);
+});
+
+test("a report that cannot be written is tried again, and acknowledged once it is", async () => {
+  const { bench, clock, hello, status } = stage();
+  const socket = await hello(device());
+  bench.register(makeJob("web"));
+  bench.plan(makePlan("web", { placements: [makePlacement(0, { nodeId: ID })] }));
+  const [alloc] = bench.state.allocsByNode(ID);
+  status.failing = new Error("disk is full");
+  socket.say({ t: "updates", seq: 5, updates: [makeUpdate(alloc!.ID, "running")] });
+  await clock.advance(2000);
+  assert.equal(socket.last("ack"), undefined);
+  status.failing = undefined;
+  await clock.advance(2000);
+  assert.equal(socket.last("ack").seq, 5);
+  assert.equal(bench.state.alloc(alloc!.ID)!.ClientStatus, "running");
+});
+
+test("a device that does not take its data is disconnected", async () => {
+  const { bench, hello } = stage();
+  const socket = await hello(device());
+  socket.bufferedBytes = 64 * 1024 * 1024;
+  bench.register(makeJob("web"));
+  bench.plan(makePlan("web", { placements: [makePlacement(0, { nodeId: ID })] }));
+  await settle();
+  assert.match(socket.closed!.reason, /too far behind/);
+});
+
+test("failureEvaluations: one evaluation a job for new failures, none for what the servers stopped", () => {
+  const bench = new Bench();
+  const stamp = { random: new SeededRandom(2), nowNs: 1 };
+  bench.node(makeNode(0));
+  const policy = {
+    Unlimited: true,
+    Delay: 30e9,
+    DelayFunction: "constant",
+    MaxDelay: 0,
+    Attempts: 0,
+    Interval: 0,
+  } as const;
+  bench.register(makeJob("web", { TaskGroups: [makeGroup("g", { ReschedulePolicy: policy })] }));
+  bench.plan(makePlan("web", { placements: [0, 1].map((n) => makePlacement(n, { nodeId: ID })) }));
+  const ids = [...bench.state.allocsByNode(ID)].map((alloc) => alloc.ID);
+  const evals = failureEvaluations(bench.state, ids.map((id) => makeUpdate(id, "failed")), stamp);
+  assert.deepEqual(evals.map((each) => [each.JobID, each.TriggeredBy, each.Status]), [[
+    "web",
+    "alloc-failure",
+    "pending",
+  ]]);
+  bench.report(...ids.map((id) => makeUpdate(id, "failed")));
+  assert.deepEqual(failureEvaluations(bench.state, ids.map((id) => makeUpdate(id, "failed")), stamp), []);
+  assert.deepEqual(failureEvaluations(bench.state, [makeUpdate(uuid(0xabc), "failed")], stamp), []);
+});
