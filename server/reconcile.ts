@@ -359,8 +359,9 @@ class Reconciler {
         ? judgeReschedule(alloc, {
           nowNs: this.input.nowNs,
           evalId: this.input.evaluation.ID,
+          // One that had proven itself is not the deployment's concern any more.
           deploymentActive: this.#deployment !== null && isActive(this.#deployment) &&
-            alloc.DeploymentID === this.#deployment.ID,
+            alloc.DeploymentID === this.#deployment.ID && alloc.DeploymentStatus?.Healthy !== true,
         })
         : { kind: "no" as const };
       if (verdict.kind === "now") now.push(alloc);

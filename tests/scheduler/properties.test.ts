@@ -240,6 +240,31 @@ class World {
     if (ready) await cluster.promote(deployment.JobID);
   }
 
+  /** All nodes are well, everything that runs is healthy, canaries are promoted: whatever was begun can end. */
+  async heal(): Promise<void> {
+    const { cluster } = this;
+    for (const found of [...cluster.state.nodes()]) {
+      if (found.Status !== "ready") await cluster.nodeStatus(found.ID, "ready");
+      if (cluster.state.node(found.ID)!.Drain) await cluster.undrain(found.ID);
+      await cluster.eligibility(found.ID, "eligible");
+    }
+    for (let round = 0; round < 30; round++) {
+      for (const deployment of [...cluster.state.deployments()]) {
+        if (deployment.Status === "paused") await cluster.setDeployment(deployment.JobID, "running");
+      }
+      const alive = [...cluster.state.allocs()].filter((alloc) =>
+        !["complete", "failed", "lost"].includes(alloc.ClientStatus)
+      );
+      const leaving = alive.filter((alloc) => alloc.DesiredStatus !== "run");
+      if (leaving.length > 0) await cluster.report(leaving, "complete");
+      for (const alloc of alive.filter((alloc) => alloc.DesiredStatus === "run")) {
+        await cluster.report([alloc], "running", alloc.DeploymentID ? { healthy: true } : {});
+      }
+      await this.#changeDeployment({ kind: "deployment", pick: round, what: "promote" });
+      await cluster.clock.advance(40_000);
+    }
+  }
+
   /** Every job is looked at once more: some news (a service that ended by itself) ask for nothing at once. */
   async settle(): Promise<void> {
     const { cluster } = this;
@@ -374,5 +399,33 @@ test("schedule: counts, capacity, ports and constraints hold through any history
       checkConverged(world);
     }),
     { numRuns: Number(process.env["RUNS"] ?? 50) },
+  );
+});
+
+test("schedule: when everything is well again every roll-out ends and every count is met", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(event, { minLength: 3, maxLength: 25 }), async (events) => {
+      const world = new World();
+      for (const e of events) await world.apply(e);
+      await world.heal();
+      const { cluster } = world;
+      for (const known of cluster.state.jobs()) {
+        if (known.Stop || known.Type === "system") continue;
+        if (cluster.evals(known.ID).some((evaluation) => evaluation.Status === "blocked")) continue;
+        const deployment = cluster.state.latestDeployment("default", known.ID);
+        const failed = deployment?.Status === "failed" && deployment.JobVersion === known.Version;
+        if (failed) continue;
+        assert.ok(!deployment || !isActive(deployment), `${known.ID}: ${JSON.stringify(deployment)}`);
+        if (known.Type !== "service") continue;
+        const ended = cluster.allocs(known.ID).filter((alloc) =>
+          alloc.ClientStatus === "complete" && alloc.DesiredStatus === "run"
+        );
+        assert.ok(
+          cluster.live(known.ID).length + ended.length >= known.TaskGroups[0]!.Count,
+          `${known.ID}: ${cluster.live(known.ID).length} of ${known.TaskGroups[0]!.Count}`,
+        );
+      }
+    }),
+    { numRuns: Number(process.env["RUNS"] ?? 50) / 5 },
   );
 });
