@@ -142,7 +142,10 @@ class DynamicBlock {
           "Only one nested content block is allowed for each dynamic block.",
         );
         fine = false;
-      } else this.content = inner;
+      } else {
+        this.content = inner;
+        fine &&= checkLabels(inner, [], evaluator);
+      }
     }
     if (!this.content && fine) {
       diagnostics.error(

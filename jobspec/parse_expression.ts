@@ -453,6 +453,7 @@ function parseBracket(reader: TokenReader, from: Expression): { result: Expressi
         reader.fail(
           "Missing close bracket on splat index",
           'The star for a full splat operator must be immediately followed by a closing bracket ("]").',
+          reader.matching(T.OpenBracket, T.CloseBracket),
         );
       }
       reader.next();

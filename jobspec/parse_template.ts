@@ -6,7 +6,7 @@ import { graphemes } from "./diagnostics.ts";
 import { T, type TokenType } from "./lexer.ts";
 import { parseExpression } from "./parse_expression.ts";
 import type { Expression } from "./syntax.ts";
-import type { TokenReader } from "./token_reader.ts";
+import { SyntaxFailure, type TokenReader } from "./token_reader.ts";
 import { normalizeText } from "./value.ts";
 
 interface LiteralPart {
@@ -180,6 +180,7 @@ function closeSequence(reader: TokenReader, start: number, what: string): void {
       start + 2,
     );
   }
+  if (reader.inUnclosedString()) throw new SyntaxFailure();
   reader.fail(
     `Extra characters after ${what} expression`,
     `Expected a closing brace to end the ${what} expression, but found extra characters. To write a literal \${ or %{ for another language, double its first character: $\${ or %%{.`,

@@ -312,6 +312,10 @@ class BodyParser {
 
   #unclosed(open: number): never {
     const { source, tokens, diagnostics } = this.reader;
+    // After something wrong inside, this is most likely its consequence.
+    if (diagnostics.list.some(({ range }) => range && range.start.offset > tokens.start(open))) {
+      throw new Unbalanced();
+    }
     diagnostics.error(
       { source, start: tokens.start(open), end: tokens.end(open) },
       "Unclosed configuration block",

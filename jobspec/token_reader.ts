@@ -139,6 +139,18 @@ export class TokenReader {
     return this.tokens.count - 1;
   }
 
+  /** Whether the string that is being read was never closed on its line: reported already, by the lexer's findings. */
+  inUnclosedString(): boolean {
+    let depth = 0;
+    for (let i = this.index; i < this.tokens.count; i++) {
+      const type = this.tokens.type(i);
+      if (type === T.QuotedNewline) return true;
+      if (type === T.OpenQuote || type === T.OpenHeredoc) depth++;
+      else if ((type === T.CloseQuote || type === T.CloseHeredoc) && depth-- === 0) return false;
+    }
+    return false;
+  }
+
   #sawInvalid(): boolean {
     const last = Math.min(this.index + 1, this.tokens.count - 1);
     for (let i = this.itemStart; i <= last; i++) {
