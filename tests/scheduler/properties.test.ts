@@ -230,7 +230,9 @@ class World {
     if (what === "fail") return await cluster.setDeployment(deployment.JobID, "failed");
     if (what === "pause") return await cluster.setDeployment(deployment.JobID, "paused");
     if (what === "resume") return await cluster.setDeployment(deployment.JobID, "running");
-    const ready = Object.values(deployment.TaskGroups).every((state) =>
+    const groups = Object.values(deployment.TaskGroups);
+    if (!groups.some((state) => state.DesiredCanaries > 0 && !state.Promoted)) return;
+    const ready = groups.every((state) =>
       state.DesiredCanaries === 0 || state.Promoted ||
       (state.PlacedCanaries ?? []).filter((id) => {
           const alloc = cluster.state.alloc(id);
