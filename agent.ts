@@ -15,6 +15,7 @@ import {
   resolveConfig,
 } from "./agent/config.ts";
 import { AgentLog, type LogOptions } from "./agent/logging.ts";
+import { maybeExecSocket } from "./agent/exec_socket.ts";
 import { agentFacade } from "./agent/facade.ts";
 import { forwarder } from "./agent/forward.ts";
 import { LocalApi } from "./agent/local_api.ts";
@@ -146,7 +147,9 @@ export class Agent {
       "http",
       bind.http,
       advertise.http,
-      (request, info) => this.#handle(request, info.remoteAddress),
+      (request, info) =>
+        maybeExecSocket(request, info, (post) => this.#handle(post, info.remoteAddress)) ??
+          this.#handle(request, info.remoteAddress),
     );
     if (!server) return;
     await this.#openPort(

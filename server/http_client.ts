@@ -5,6 +5,7 @@
 import { ApiError } from "../core/errors.ts";
 import { type Api, type Route, wrongMethod } from "./http_api.ts";
 import { type Exchange, textReply } from "./http_exchange.ts";
+import { execInAllocation } from "./http_exec.ts";
 import { checkUuid } from "./http_list.ts";
 
 const FILE_OPERATIONS = new Set(["ls", "stat", "cat", "readat", "stream", "logs"]);
@@ -85,9 +86,7 @@ function files(q: Exchange, api: Api): Response | Promise<Response> {
 function allocation(q: Exchange, api: Api): Response | Promise<Response> {
   const [id = "", operation = "", ...rest] = q.after("/v1/client/allocation/").split("/");
   if (!ALLOCATION_OPERATIONS.has(operation) || rest.length > 0) return textReply(404, "resource not found");
-  if (operation === "exec" && q.request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
-    throw new ApiError(500, "websocket connection not found in context");
-  }
+  if (operation === "exec") return execInAllocation(q, api, id);
   if (operation === "signal" && q.method !== "PUT" && q.method !== "POST") return wrongMethod();
   return forwardToAllocation(q, api, id, null);
 }

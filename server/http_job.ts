@@ -14,7 +14,7 @@ import {
   type Route,
 } from "./http_api.ts";
 import type { Exchange } from "./http_exchange.ts";
-import { textReply } from "./http_exchange.ts";
+import { runAction } from "./http_exec.ts";
 import { dispatch, dispatchPayload, forcePeriodic } from "./http_job_dispatch.ts";
 import { scale } from "./http_job_scale.ts";
 import { revert, setStable, tag } from "./http_job_versions.ts";
@@ -35,7 +35,7 @@ const BELOW: [suffix: string, methods: Partial<Record<Method, Handler>>][] = [
   ["/submission", { GET: jobSubmission }],
   ["/services", { GET: jobServices }],
   ["/actions", { GET: jobActions }],
-  ["/action", { GET: jobAction }],
+  ["/action", { GET: runAction, ...onWrite(runAction) }],
   ["/scale", { GET: scaleStatus, ...onWrite(scale) }],
   ["/plan", onWrite(planJob)],
   ["/evaluate", onWrite(evaluate)],
@@ -188,11 +188,6 @@ function jobActions(q: Exchange, api: Api): Response {
     )
   );
   return q.read(actions, { index: 0, knownLeader: false, lastContactMs: 0 });
-}
-
-/** Running an action needs the device's exec over a WebSocket, which the listener takes before it comes here. */
-function jobAction(): Response {
-  return textReply(500, "websocket connection not found in context");
 }
 
 function scaleStatus(q: Exchange, api: Api): Promise<Response> {

