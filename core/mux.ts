@@ -118,6 +118,7 @@ export class Mux {
       case Frame.Reset:
         return this.#fail(exchange, new Error(decoder.decode(payload)));
       case Frame.Credit:
+        if (payload.length !== 4) throw new Error("Malformed stream frame: credit is not four bytes");
         exchange.credit += view.getUint32(5);
         exchange.wake?.();
         return;
@@ -133,17 +134,16 @@ export class Mux {
   }
 
   #onOpen(id: number, payload: Uint8Array): void {
+    const theirs = id % 2 !== this.#nextId % 2;
+    if (!theirs || this.#exchanges.has(id)) {
+      throw new Error(`Malformed stream frame: stream ${id} cannot be opened`);
+    }
     const exchange = new Exchange(id);
     if (this.#exchanges.size >= STREAMS_MAX) {
       return this.#sendText(Frame.Reset, id, "too many streams are open");
     }
+    const open = readOpen(payload);
     this.#exchanges.set(id, exchange);
-    const open = JSON.parse(decoder.decode(payload)) as {
-      method: string;
-      url: string;
-      headers: [string, string][];
-      body: boolean;
-    };
     const init: RequestInit & { duplex?: "half" } = {
       method: open.method,
       headers: open.headers,
@@ -153,12 +153,13 @@ export class Mux {
       init.body = this.#incoming(exchange);
       init.duplex = "half";
     } else exchange.received = true;
-    void this.#answer(exchange, new Request(`http://mux${open.url}`, init));
+    void this.#answer(exchange, () => new Request(`http://mux${open.url}`, init));
   }
 
-  async #answer(exchange: Exchange, request: Request): Promise<void> {
+  /** `request` may throw: a method or a header that cannot be. */
+  async #answer(exchange: Exchange, request: () => Request): Promise<void> {
     try {
-      const response = await this.#handler(request);
+      const response = await this.#handler(request());
       this.#sendJson(Frame.Head, exchange.id, { status: response.status, headers: [...response.headers] });
       if (response.body) await this.#pump(exchange, response.body);
       else this.#finish(exchange);
@@ -187,6 +188,10 @@ export class Mux {
 
   #onData(exchange: Exchange, payload: Uint8Array): void {
     exchange.consumed += payload.length;
+    // A sender that does not keep to its window would fill this side's memory.
+    if (exchange.consumed > WINDOW_BYTES) {
+      return this.#reset(exchange, "more was sent than the window allows");
+    }
     // The frame's buffer may belong to the socket: keep a copy.
     exchange.controller?.enqueue(payload.slice());
   }
@@ -267,6 +272,29 @@ export class Mux {
     frame.set(payload, 5);
     this.send(frame);
   }
+}
+
+interface Open {
+  method: string;
+  url: string;
+  headers: [string, string][];
+  body: boolean;
+}
+
+function readOpen(payload: Uint8Array): Open {
+  const malformed = () => new Error("Malformed stream frame: what is asked cannot be read");
+  let open: Open;
+  try {
+    open = JSON.parse(decoder.decode(payload));
+  } catch (error) {
+    throw error instanceof SyntaxError ? malformed() : error;
+  }
+  const { method, url, headers } = open ?? {};
+  if (typeof method !== "string" || typeof url !== "string" || !url.startsWith("/")) throw malformed();
+  const pair = (header: unknown) =>
+    Array.isArray(header) && header.length === 2 && header.every((part) => typeof part === "string");
+  if (!Array.isArray(headers) || !headers.every(pair)) throw malformed();
+  return open;
 }
 
 /** Ends the incoming body unless its reader already did. */

@@ -13,6 +13,7 @@ import type { Allocation, Node, NodeEvent } from "../core/types.ts";
 import type { Command } from "./commands.ts";
 import type { Devices } from "./context.ts";
 import { DeltaEncoder } from "./deltas.ts";
+import { readDeviceMessage } from "./device_messages.ts";
 import { nodeEvaluations } from "./evaluations.ts";
 import { checkNode, sameRegistration } from "./node_registration.ts";
 import { Reports } from "./reports.ts";
@@ -20,6 +21,9 @@ import type { Changes, StateReader } from "./state_reader.ts";
 
 /** A device that does not take its data this far behind is disconnected; it resumes when it can. */
 const BUFFERED_MAX_BYTES = 32 * 1024 * 1024;
+/** What one device may have said that is not handled yet; beyond it the connection ends. */
+const UNHANDLED_MAX_BYTES = 64 * 1024 * 1024;
+const UUID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/;
 
 export interface SessionsOptions {
   state: StateReader;
@@ -44,6 +48,9 @@ class Session {
   readonly removed: string[] = [];
   /** Messages are handled one after the other: a report must not overtake the registration. */
   turn: Promise<void> = Promise.resolve();
+  unhandledBytes = 0;
+  /** Set with the first message that cannot be accepted: what comes after it is not looked at. */
+  refused = false;
 
   constructor(readonly socket: ServerSocket, readonly mux: Mux) {}
 
@@ -80,7 +87,8 @@ export class Sessions implements Devices {
 
   /** Takes over a request to DEVICE_PATH on the rpc listener. */
   accept(info: RequestInfo): Response {
-    let session: Session;
+    // None when the caller was gone before its connection was open.
+    let session: Session | undefined;
     return info.upgrade({
       open: (socket) => {
         const mux = new Mux((frame) => socket.send(frame), { dialled: false });
@@ -88,14 +96,8 @@ export class Sessions implements Devices {
         session = new Session(socket, mux);
         this.#open.add(session);
       },
-      message: (_socket, data) => {
-        session.turn = session.turn.then(() => this.#receive(session, data)).catch((error) => {
-          this.options.logger.warn(`Device connection refused: ${errorText(error)}`);
-          session.send({ t: "refused", reason: errorText(error), fatal: isFinal(error) });
-          session.socket.close(1008, "refused");
-        });
-      },
-      close: () => this.#end(session, "the device's connection was lost"),
+      message: (_socket, data) => session && this.#queue(session, data),
+      close: () => session && this.#end(session, "the device's connection was lost"),
     });
   }
 
@@ -131,9 +133,30 @@ export class Sessions implements Devices {
     this.#dirty.clear();
   }
 
+  /** Has a message handled after those before it. */
+  #queue(session: Session, data: string | Uint8Array): void {
+    if (session.refused) return;
+    session.unhandledBytes += data.length;
+    if (session.unhandledBytes > UNHANDLED_MAX_BYTES) {
+      return this.#refuse(session, new Error("the device says more than can be handled"));
+    }
+    session.turn = session.turn.then(async () => {
+      if (!session.refused) await this.#receive(session, data);
+      session.unhandledBytes -= data.length;
+    }).catch((error) => this.#refuse(session, error));
+  }
+
+  #refuse(session: Session, error: unknown): void {
+    if (session.refused) return;
+    session.refused = true;
+    this.options.logger.warn(`Device connection refused: ${errorText(error)}`);
+    session.send({ t: "refused", reason: errorText(error), fatal: isFinal(error) });
+    session.socket.close(1008, "refused");
+  }
+
   async #receive(session: Session, data: string | Uint8Array): Promise<void> {
     if (typeof data !== "string") return session.mux.receive(data);
-    const message = JSON.parse(data) as DeviceMessage;
+    const message = readDeviceMessage(data);
     if (message.t === "hello") return await this.#onHello(session, message);
     if (!session.node) throw new ApiError(400, "The first message of a device must be hello");
     switch (message.t) {
@@ -212,22 +235,20 @@ export class Sessions implements Devices {
 
   async #onServices(session: Session, message: Extract<DeviceMessage, { t: "services" }>): Promise<void> {
     const nodeId = session.node!.ID;
-    const services = message.upsert.filter((service) => service.NodeID === nodeId);
+    const services = message.upsert.filter((service) =>
+      service.NodeID === nodeId && service.ID.includes(service.AllocID) &&
+      this.#ownsService(nodeId, service.ID)
+    );
     if (services.length > 0) await this.options.propose({ kind: "service.upsert", services });
-    if (message.remove.length > 0) {
-      await this.options.propose({ kind: "service.delete", ids: message.remove });
-    }
+    const ids = message.remove.filter((id) => this.#ownsService(nodeId, id));
+    if (ids.length > 0) await this.options.propose({ kind: "service.delete", ids });
     session.send({ t: "ack", seq: message.seq });
   }
 
-  /** A device may take back its own registrations only. */
-  #ownService(nodeId: string, serviceId: string): boolean {
-    for (const alloc of this.options.state.allocsByNode(nodeId)) {
-      for (const service of this.options.state.servicesByAlloc(alloc.ID)) {
-        if (service.ID === serviceId) return true;
-      }
-    }
-    return false;
+  /** A device speaks for the services of its own allocations only; a service's id carries its allocation's. */
+  #ownsService(nodeId: string, serviceId: string): boolean {
+    const allocId = UUID.exec(serviceId)?.[0];
+    return allocId !== undefined && this.options.state.alloc(allocId)?.NodeID === nodeId;
   }
 
   async #onEvents(

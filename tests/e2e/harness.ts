@@ -71,6 +71,11 @@ export class TestAgent {
     return this.#child!.pid!;
   }
 
+  /** Of the server's listener for devices. */
+  get rpcPort(): number {
+    return this.#ports.rpc;
+  }
+
   /** Everything that it printed. */
   get log(): string {
     return this.#log;
