@@ -3,6 +3,9 @@
 import { parseTime } from "../core/time.ts";
 import type { Allocation, Node, TaskGroup } from "../core/types.ts";
 
+/** The evaluation that comes when the time is out may come this early: its time was taken before the status was written. */
+const DUE_WINDOW_NS = 1e9;
+
 export interface AllocSets {
   /** Stay as they are as far as their node is concerned; ended ones are here too. */
   untainted: Allocation[];
@@ -72,7 +75,7 @@ function setOfUnknown(alloc: Allocation, node: Node | undefined, input: SortInpu
   const lostAfter = lostAfterNs(input.group);
   if (holdsOn(input.group)) return "unknown";
   if (node.Status === "down" && lostAfter === 0) return "lost";
-  return unknownSinceNs(alloc) + lostAfter <= input.nowNs ? "lost" : "unknown";
+  return unknownSinceNs(alloc) + lostAfter - DUE_WINDOW_NS <= input.nowNs ? "lost" : "unknown";
 }
 
 /** `replace = false`: nobody takes its place however long the device is away. */

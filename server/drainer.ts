@@ -57,15 +57,19 @@ export class Drainer {
       known?.cancelDeadline?.();
       const draining: Draining = { cancelDeadline: null, deadlineMs, completing: false, jobs: new Set() };
       this.#nodes.set(node.ID, draining);
-      const waitMs = deadlineMs - this.context.clock.nowMs();
-      if (deadlineMs > 0 && waitMs > 0) {
-        draining.cancelDeadline = this.context.clock.after(
-          Math.min(waitMs, 0x7fffffff),
-          () => this.#mark(node.ID),
-        );
-      }
+      if (deadlineMs > this.context.clock.nowMs()) this.#armDeadline(node.ID, draining);
     }
     this.#mark(node.ID);
+  }
+
+  /** Timers fire a little early, and cannot be longer than some weeks: whether it is time is looked at again. */
+  #armDeadline(id: string, draining: Draining): void {
+    const { clock } = this.context;
+    const waitMs = Math.min(draining.deadlineMs - clock.nowMs(), 0x7fffffff);
+    draining.cancelDeadline = clock.after(waitMs, () => {
+      if (draining.deadlineMs > clock.nowMs()) this.#armDeadline(id, draining);
+      else this.#mark(id);
+    });
   }
 
   #forget(id: string): void {
