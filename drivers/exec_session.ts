@@ -1,7 +1,9 @@
 // Commands run inside a task's context for `alloc exec`: with pipes, or on a terminal made by `script` (util-linux), as
 // neither runtime can allocate one. Owns the session's processes: killing it kills its whole process group.
 import { type ChildProcess, spawn } from "node:child_process";
+import { accessSync, constants as fsConstants, existsSync, statSync } from "node:fs";
 import { constants } from "node:os";
+import { resolve } from "node:path";
 import { Readable, Writable } from "node:stream";
 import { DriverError } from "../core/errors.ts";
 import type { ExecSession } from "./driver.ts";
@@ -14,6 +16,38 @@ export interface ExecPlan {
   command: string[];
   env: Record<string, string>;
   cwd: string;
+}
+
+/**
+ * Refuses a program that is not there before anything is started: the shell that leads into the task would only say so
+ * in the command's own output.
+ */
+export function checkProgram(program: string, context: { env: Record<string, string>; cwd: string }): void {
+  const folders = program.includes("/") ? [""] : (context.env.PATH ?? DEFAULT_PATH).split(":");
+  let why = "no such file or directory";
+  for (const folder of folders) {
+    const file = resolve(context.cwd, folder, program);
+    if (!existsSync(file)) continue;
+    if (statSync(file).isFile() && isExecutable(file)) return;
+    why = "permission denied";
+  }
+  const what = program.includes("/")
+    ? `fork/exec ${program}: ${why}`
+    : `exec: ${JSON.stringify(program)}: executable file not found in $PATH`;
+  throw new DriverError("exec", `failed to start command: ${what}`, false);
+}
+
+/** Where shells look when nobody says. */
+const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+function isExecutable(file: string): boolean {
+  try {
+    accessSync(file, fsConstants.X_OK);
+    return true;
+  } catch (denied) {
+    void denied;
+    return false;
+  }
 }
 
 /** Runs `plan` with three pipes. */
@@ -85,9 +119,9 @@ function toSink(stream: Writable): WritableStream<Uint8Array> {
 }
 
 function toSource(stream: Readable): ReadableStream<Uint8Array> {
+  let open = true;
   return new ReadableStream<Uint8Array>({
     start(controller) {
-      let open = true;
       const end = () => {
         if (open) controller.close();
         open = false;
@@ -102,7 +136,10 @@ function toSource(stream: Readable): ReadableStream<Uint8Array> {
       stream.on("error", end);
     },
     pull: () => void stream.resume(),
-    cancel: () => void stream.destroy(),
+    cancel: () => {
+      open = false;
+      stream.destroy();
+    },
   }, { highWaterMark: 16 });
 }
 

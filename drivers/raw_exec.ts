@@ -19,7 +19,7 @@ import type {
   TaskSpec,
   TaskUsage,
 } from "./driver.ts";
-import { execWithPipes, execWithTerminal } from "./exec_session.ts";
+import { checkProgram, execWithPipes, execWithTerminal } from "./exec_session.ts";
 import {
   bootId,
   isAlive,
@@ -488,6 +488,8 @@ export class RawExecDriver implements Driver {
     if (task === null || task.exit) throw lost("exec", handle);
     if (options.command.length === 0) throw new DriverError("exec", "Cannot exec: no command given", false);
     const { state } = task;
+    const env = { ...readEnvironment(this.#mainPid(state)), ...options.env };
+    checkProgram(options.command[0]!, { env, cwd: state.cwd });
     const join_ = `n=$1; shift; while [ "$n" -gt 0 ]; do echo 0 >"$1"; shift; n=$((n - 1)); done; exec "$@"`;
     const files = state.cgroupFiles;
     const plan = {
@@ -502,7 +504,7 @@ export class RawExecDriver implements Driver {
         ...options.command,
       ],
       // The task's own environment, with what the caller adds; a marker among it keeps the session in the tree.
-      env: { ...readEnvironment(this.#mainPid(state)), ...options.env },
+      env,
       cwd: state.cwd,
     };
     if (!options.tty) return execWithPipes(plan);
