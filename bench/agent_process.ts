@@ -31,8 +31,10 @@ export interface AgentProcess {
   end(): Promise<void>;
 }
 
-/** Which flavours can be measured here: the reference only where NOMAD_BIN is set. */
+/** Which flavours are measured: the reference only where NOMAD_BIN is set; BENCH_FLAVOURS=deno,bun narrows it. */
 export function flavours(): Flavour[] {
+  const chosen = process.env["BENCH_FLAVOURS"];
+  if (chosen) return chosen.split(",") as Flavour[];
   return process.env["NOMAD_BIN"] ? ["deno", "bun", "nomad"] : ["deno", "bun"];
 }
 

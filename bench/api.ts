@@ -58,7 +58,7 @@ export function smallJob(id: string, options: {
       Name: id,
       Type: options.type ?? "service",
       Datacenters: ["dc1"],
-      Update: { MaxParallel: 0 },
+      ...(options.type === "batch" ? {} : { Update: { MaxParallel: 0 } }),
       TaskGroups: [{
         Name: "g",
         Count: options.count ?? 1,

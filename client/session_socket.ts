@@ -1,6 +1,5 @@
-// The device's WebSocket as the session sees it: text and byte frames, open and close. Plain connections use the
-// runtime's own WebSocket; TLS with certificates of our own needs the `ws` package, which is loaded only then (8 MB on
-// Deno). The simulation brings its own.
+// The device's WebSocket as the session sees it: text and byte frames, open and close. The real one is the `ws` package;
+// the simulation brings its own.
 import { errorText } from "../core/errors.ts";
 import { DEVICE_PATH } from "../core/protocol.ts";
 
@@ -29,38 +28,16 @@ export interface DialOptions {
 /** A close frame holds no longer reason. */
 const REASON_MAX_CHARS = 100;
 
-/** A `Dial` over real sockets. */
+/**
+ * A `Dial` over real sockets, by the `ws` package on both runtimes: it takes certificates, and it turns Nagle's
+ * algorithm off, which Deno's own WebSocket leaves on (40 ms a report against delayed acknowledgements).
+ */
 export async function dialer(options: DialOptions): Promise<Dial> {
-  return options.tls ? await secureDialer(options, options.tls) : plainDial;
-}
-
-const plainDial: Dial = (server, events) => {
-  const socket = new WebSocket(`ws://${server}${DEVICE_PATH}`);
-  socket.binaryType = "arraybuffer";
-  let failure = "";
-  socket.onopen = () => events.open();
-  socket.onmessage = ({ data }) => {
-    if (typeof data === "string") events.text(data);
-    else events.bytes(new Uint8Array(data as ArrayBuffer));
-  };
-  socket.onerror = (event) => {
-    const { message, error } = event as ErrorEvent;
-    failure = message || (error ? errorText(error) : "") || "cannot connect";
-  };
-  socket.onclose = ({ reason }) => events.close(failure || reason || "connection closed");
-  return {
-    send: (data) => {
-      if (socket.readyState === WebSocket.OPEN) socket.send(data as string | Uint8Array<ArrayBuffer>);
-    },
-    close: (reason) => socket.close(1000, reason.slice(0, REASON_MAX_CHARS)),
-  };
-};
-
-async function secureDialer(options: DialOptions, tls: NonNullable<DialOptions["tls"]>): Promise<Dial> {
-  const { default: SecureSocket } = await import("ws");
+  const { WebSocket } = await import("ws");
+  const { tls, handshakeTimeoutMs } = options;
   return (server, events) => {
-    const socket = new SecureSocket(`wss://${server}${DEVICE_PATH}`, {
-      handshakeTimeout: options.handshakeTimeoutMs,
+    const socket = new WebSocket(`${tls ? "wss" : "ws"}://${server}${DEVICE_PATH}`, {
+      handshakeTimeout: handshakeTimeoutMs,
       perMessageDeflate: false,
       ...tls,
     });
@@ -73,7 +50,7 @@ async function secureDialer(options: DialOptions, tls: NonNullable<DialOptions["
     });
     socket.on("error", (error) => failure = errorText(error));
     socket.on("close", (_code, reason) => events.close(failure || reason?.toString() || "connection closed"));
-    const isOpen = () => socket.readyState === SecureSocket.OPEN;
+    const isOpen = () => socket.readyState === WebSocket.OPEN;
     return {
       send: (data) => {
         if (isOpen()) socket.send(data);
