@@ -32,7 +32,7 @@ import type { DeviceAllocation, LocalState, StoredAllocation } from "./local_sta
 import type { AllocServices, ServiceSink } from "./services.ts";
 import { createTask, type TaskRules } from "./task.ts";
 import * as events from "./task_events.ts";
-import { PrepareError, TaskRunner } from "./task_runner.ts";
+import { listErrors, PrepareError, TaskRunner } from "./task_runner.ts";
 import { buildSpec, refusals, type SpecInput, taskEnv } from "./task_spec.ts";
 
 /** What an allocation needs of its device. */
@@ -195,18 +195,24 @@ export class AllocationRunner {
     const wanted = this.#runners().filter((runner) => task === "" || runner.name === task);
     const alive = wanted.filter((runner) => runner.isRunning || runner.machine.phase === "backoff");
     if (alive.length === 0 && !all) throw new Error("Task not running");
-    for (const runner of alive) {
-      runner.input({ t: "restart", reason: "User requested task to restart", countsAsFailure: false });
-    }
+    const what = all ? "all tasks" : task === "" ? "running tasks" : "task";
+    const reason = `User requested ${what} to restart`;
+    for (const runner of alive) runner.input({ t: "restart", reason, countsAsFailure: false });
     if (!all) return;
-    for (const runner of wanted.filter((r) => r.isDead)) runner.input({ t: "revive" });
+    for (const runner of wanted.filter((r) => r.isDead)) runner.input({ t: "revive", reason });
     this.#decide();
   }
 
   async signal(task: string, name: string): Promise<void> {
     if (task !== "" && !this.tasks.has(task)) throw new Error("Task not found");
-    const wanted = this.#runners().filter((r) => task === "" ? r.isRunning : r.name === task);
-    for (const runner of wanted) await runner.signal(name);
+    if (task !== "") return await this.tasks.get(task)!.signal(name);
+    const errors: string[] = [];
+    for (const runner of this.#runners()) {
+      await runner.signal(name).catch((error) =>
+        errors.push(`Failed to signal task: ${runner.name}, err: ${errorText(error)}`)
+      );
+    }
+    if (errors.length > 0) throw new Error(listErrors(errors));
   }
 
   /** Resolves when every task is dead. */

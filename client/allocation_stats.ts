@@ -19,7 +19,6 @@ export async function allocationStats(runner: AllocationRunner, stats: TaskStats
   const entries = await Promise.all(wanted.map(async (runnerTask) => {
     const usage = await runnerTask.usage();
     const key = `${runner.id}/${runnerTask.name}`;
-    const finished = runnerTask.machine.api.FinishedAt;
     const Pids: Record<string, Usage> = {};
     for (const pid of usage?.pids ?? []) {
       const own = await processUsage(pid, usage!.timestampMs);
@@ -28,13 +27,16 @@ export async function allocationStats(runner: AllocationRunner, stats: TaskStats
     return [runnerTask.name, {
       Pids,
       ResourceUsage: stats.shape(key, usage),
-      Timestamp: usage ? usage.timestampMs * 1e6 : finished ? Date.parse(finished) * 1e6 : 0,
+      Timestamp: usage ? usage.timestampMs * 1e6 : 0,
     }, usage !== null] as const;
   }));
   const running = entries.filter(([, , isRunning]) => isRunning).map(([, value]) => value);
   return {
     ResourceUsage: sum(running.map((value) => value.ResourceUsage)),
-    Tasks: Object.fromEntries(entries.map(([name, value]) => [name, value])),
+    // What does not run uses nothing: such tasks are left out, as in Nomad.
+    Tasks: Object.fromEntries(
+      entries.flatMap(([name, value, isRunning]) => isRunning ? [[name, value]] : []),
+    ),
     Timestamp: Math.max(0, ...running.map((value) => value.Timestamp)),
   };
 }

@@ -28,21 +28,46 @@ export interface TaskEnv {
   deep<T>(value: T): T;
 }
 
-/** Builds the environment; later sources win: host, NOMAD_*, templates, the job's env block. */
+/**
+ * Builds the environment; later sources win: host, NOMAD_*, the job's env block, templates. Values of the env block may
+ * name any variable of the task, each other (in whatever order) and the host's (`PATH = "/opt/bin:${PATH}"`).
+ */
 export function buildTaskEnv(input: EnvInput): TaskEnv {
   const own = nomadVariables(input);
   const references = nodeReferences(input.node, input.region);
   for (const [key, value] of metaVariables(input, (text) => expand(text, own, references))) own[key] = value;
-  Object.assign(own, input.templateEnv);
-  const job: Record<string, string> = {};
-  for (const [key, value] of Object.entries(input.task.Env ?? {})) {
-    job[cleanEnvKey(expand(key, own, references))] = expand(value, own, references);
-  }
-  const env = { ...input.hostEnv, ...own, ...job };
+  const outer = { ...input.hostEnv, ...own, ...input.templateEnv };
+  const job = jobVariables(input.task.Env ?? {}, outer, references);
+  const env = { ...input.hostEnv, ...own, ...job, ...input.templateEnv };
   // References see the task's variables, not those of the agent: they would leak into files and services.
-  const visible = { ...own, ...job };
+  const visible = { ...own, ...job, ...input.templateEnv };
   const text = (value: string) => expand(value, visible, references);
   return { env, text, deep: (value) => deepMap(value, text) };
+}
+
+/** A variable that names itself means the outer one of that name; in a ring of names so does the one met again. */
+function jobVariables(
+  block: Record<string, string>,
+  outer: Record<string, string>,
+  references: Record<string, string>,
+): Record<string, string> {
+  const written = new Map(
+    Object.entries(block).map(([key, value]) => [cleanEnvKey(expand(key, outer, references)), value]),
+  );
+  const done: Record<string, string> = Object.create(null);
+  const under = new Set<string>();
+  const lookup = (name: string): string | undefined => {
+    if (!written.has(name) || under.has(name)) return outer[name];
+    return done[name] ?? valueOf(name);
+  };
+  const valueOf = (name: string): string => {
+    under.add(name);
+    const value = expandWith(written.get(name)!, lookup, references);
+    under.delete(name);
+    return done[name] = value;
+  };
+  for (const name of written.keys()) if (!(name in done)) valueOf(name);
+  return done;
 }
 
 function nomadVariables(input: EnvInput): Record<string, string> {
@@ -72,7 +97,7 @@ function nomadVariables(input: EnvInput): Record<string, string> {
   const memoryMax = resources?.Memory.MemoryMaxMB ?? 0;
   if (memoryMax > 0) env.NOMAD_MEMORY_MAX_LIMIT = String(memoryMax);
   const cores = resources?.Cpu.ReservedCores ?? [];
-  if (cores.length > 0) env.NOMAD_CPU_CORES = cores.join(",");
+  env.NOMAD_CPU_CORES = cores.join(",");
   for (const port of portsOf(alloc.AllocatedResources, null)) addPort(env, port, "");
   for (const [name, other] of Object.entries(alloc.AllocatedResources.Tasks)) {
     for (const port of networkPorts(other.Networks)) addPort(env, port, name === task.Name ? "" : `${name}_`);
@@ -159,12 +184,20 @@ const REFERENCE = /\$\{\s*([^{}]+?)\s*\}/g;
 const QUOTED_ENV = /^env\[\s*"([^"]+)"\s*\]$/;
 
 function expand(text: string, env: Record<string, string>, references: Record<string, string>): string {
+  return expandWith(text, (name) => env[name], references);
+}
+
+function expandWith(
+  text: string,
+  variable: (name: string) => string | undefined,
+  references: Record<string, string>,
+): string {
   if (!text.includes("${")) return text;
   return text.replace(REFERENCE, (whole, name: string) => {
     const quoted = QUOTED_ENV.exec(name)?.[1];
-    if (quoted !== undefined) return env[quoted] ?? whole;
-    if (name.startsWith("env.")) return env[name.slice(4)] ?? whole;
-    return references[name] ?? env[name] ?? whole;
+    if (quoted !== undefined) return variable(quoted) ?? whole;
+    if (name.startsWith("env.")) return variable(name.slice(4)) ?? whole;
+    return references[name] ?? variable(name) ?? whole;
   });
 }
 

@@ -20,7 +20,7 @@ const ESCAPES = "Path escapes the alloc directory";
 
 /** `path` below `root`. Throws ApiError 500 when it leads out, also through symbolic links. */
 export async function resolveInside(root: string, path: string): Promise<string> {
-  const joined = join(root, path);
+  const joined = join(root, path).replace(/(?<=.)\/$/, "");
   if (leadsOut(root, joined)) throw new ApiError(500, ESCAPES);
   const real = await realpath(joined).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT" || error.code === "ENOTDIR") return null;
@@ -73,7 +73,7 @@ export async function statFile(root: string, path: string): Promise<FileInfo> {
     throw goError("stat", file, error);
   });
   const info = fileInfo(file.slice(file.lastIndexOf("/") + 1), stats);
-  return stats.isDirectory() ? info : { ...info, ContentType: await contentType(file) };
+  return { ...info, ContentType: stats.isDirectory() ? OCTETS : await contentType(file) };
 }
 
 /** Opens a regular file for reading; the caller closes it. `sizeBytes` is its size now. */
@@ -92,6 +92,9 @@ export async function openFile(
   });
   return { handle, file, sizeBytes: stats.size };
 }
+
+/** Also the type of folders, as in Nomad. */
+const OCTETS = "application/octet-stream";
 
 const GO_ERRORS: Record<string, string> = {
   ENOENT: "no such file or directory",
@@ -168,9 +171,7 @@ export async function contentType(file: string): Promise<string> {
   try {
     const buffer = new Uint8Array(512);
     const { bytesRead } = await handle.read(buffer, 0, 512, 0);
-    return looksLikeText(buffer.subarray(0, bytesRead))
-      ? "text/plain; charset=utf-8"
-      : "application/octet-stream";
+    return looksLikeText(buffer.subarray(0, bytesRead)) ? "text/plain; charset=utf-8" : OCTETS;
   } finally {
     await handle.close();
   }

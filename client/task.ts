@@ -79,8 +79,8 @@ export type TaskInput =
   | { t: "recovered" }
   /** After the agent's restart: nothing is known of it (the device was restarted). */
   | { t: "lost" }
-  /** Runs again from the start although it was dead. */
-  | { t: "revive" };
+  /** Runs again from the start although it was dead; `reason` as for `restart`. */
+  | { t: "revive"; reason: string };
 
 export type TaskEffect =
   | { e: "prepare" }
@@ -164,13 +164,7 @@ export function step(state: TaskMachine, input: TaskInput, context: StepContext)
     case "lost":
       return onLost(state, context);
     case "revive":
-      if (state.phase !== "dead") return same(state);
-      return same({
-        ...state,
-        phase: "waiting",
-        intent: null,
-        api: { ...state.api, State: "pending", Failed: false, FinishedAt: null },
-      });
+      return onRevive(state, input.reason, context);
     default:
       return assertNever(input, "task input");
   }
@@ -228,9 +222,7 @@ function onExited(state: TaskMachine, result: ExitResult, context: StepContext):
     if (intent.countsAsFailure) {
       return prepend(cleanup, ended(next, { success: false, recoverable: true }, context));
     }
-    // The reference writes a user's restart after the exit, a check's before it.
-    const signaled = log(next, events.restartSignaled(intent.reason), context);
-    return prepend(cleanup, backoff(signaled, { delayNs: 0, reason: "" }, context));
+    return prepend(cleanup, backoff(next, { delayNs: 0, reason: "" }, context));
   }
   const success = result.exitCode === 0 && result.signal === 0 && result.error === undefined;
   return prepend(cleanup, ended(next, { success, recoverable: true }, context));
@@ -289,14 +281,33 @@ function onRestart(
   context: StepContext,
 ): TaskStep {
   const intent: Intent = { kind: "restart", reason: input.reason, countsAsFailure: input.countsAsFailure };
-  const noted = input.countsAsFailure ? log(state, events.restartSignaled(input.reason), context) : state;
+  const noted = log(state, events.restartSignaled(input.reason), context);
   if (state.phase === "running") return to({ ...noted, intent }, "stopping", [stopEffect(state)]);
   if (state.phase === "starting" && state.intent === null) return same({ ...noted, intent });
   if (state.phase === "backoff") {
-    const signaled = log(state, events.restartSignaled(input.reason), context);
-    return prepend([{ e: "cancelTimer" }], resume(signaled));
+    return prepend([{ e: "cancelTimer" }], resume(noted));
   }
   return same(state);
+}
+
+/** A dead task waits for its turn again; its directory is still there. */
+function onRevive(state: TaskMachine, reason: string, context: StepContext): TaskStep {
+  if (state.phase !== "dead") return same(state);
+  const signaled = log(state, events.restartSignaled(reason), context);
+  const logged = log(signaled, events.restarting(0, ""), context);
+  return same({
+    ...logged,
+    phase: "waiting",
+    intent: null,
+    api: {
+      ...logged.api,
+      State: "pending",
+      Failed: false,
+      FinishedAt: null,
+      Restarts: logged.api.Restarts + 1,
+      LastRestart: timestamp(context.nowMs),
+    },
+  });
 }
 
 function onRecovered(state: TaskMachine, context: StepContext): TaskStep {

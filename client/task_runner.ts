@@ -273,8 +273,13 @@ export class TaskRunner {
 
 /** As the reference lists them; people search for its first line. */
 function configErrors(errors: string[]): string {
-  const lines = ["failed to parse config: ", ...errors];
-  return `${lines.length} errors occurred:\n${lines.map((line) => `\t* ${line}\n`).join("")}\n`;
+  return listErrors(["failed to parse config: ", ...errors]);
+}
+
+/** Several errors in one text, laid out as the API's clients know it. */
+export function listErrors(lines: readonly string[]): string {
+  const head = lines.length === 1 ? "1 error occurred:" : `${lines.length} errors occurred:`;
+  return `${head}\n${lines.map((line) => `\t* ${line}\n`).join("")}\n`;
 }
 
 function startFailure(error: unknown): { draft: Draft; recoverable: boolean } {

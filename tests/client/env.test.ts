@@ -76,6 +76,31 @@ test("buildTaskEnv makes Nomad's variables", () => {
   for (const [key, value] of Object.entries(expected)) assert.equal(env[key], value, key);
 });
 
+test("env block: names the host's, the templates' and its own variables in any order; templates win", () => {
+  const { env } = build(
+    {
+      Env: {
+        PATH: "/opt/bin:${PATH}",
+        A: "<${B}>",
+        B: "<${C}>",
+        C: "c",
+        SELF: "<${SELF}>",
+        T: "${FROM_TEMPLATE}",
+        FROM_TEMPLATE: "job",
+        RING: "${RING2}",
+        RING2: "${RING}",
+      },
+    },
+    { HOME: "/root", PATH: "/bin" },
+  );
+  assert.equal(env.PATH, "/opt/bin:/bin");
+  assert.equal(env.A, "<<c>>");
+  assert.equal(env.SELF, "<${SELF}>");
+  assert.equal(env.FROM_TEMPLATE, "t");
+  assert.equal(env.RING, "${RING}");
+  assert.equal(env.NOMAD_CPU_CORES, "");
+});
+
 test("buildTaskEnv interpolates env, config and keeps what it does not know", () => {
   const { env, deep, text } = build(
     { Env: { URL: "http://${NOMAD_ADDR_http}/${attr.os.name}/${meta.rack}", PATH: "job", "dot.key": "v" } },

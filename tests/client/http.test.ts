@@ -198,8 +198,8 @@ test("allocation restart and signal reach the task and are written into its hist
     assert.deepEqual(lines.slice(3), [
       "Signaling: Task being sent a signal",
       "Signaling: Task being sent a signal",
-      "Terminated: Exit Code: 130, Signal: 2",
       "Restart Signaled: User requested task to restart",
+      "Terminated: Exit Code: 130, Signal: 2",
       "Restarting: Task restarting in 0s",
       "Started: Task started by client",
     ]);

@@ -197,8 +197,8 @@ test("step restarts on request without counting it against the policy", () => {
   assert.deepEqual(play.effects, [{ e: "stop", timeoutNs: 5e9 }]);
   play.exit({ exitCode: 130, signal: 2 });
   assert.deepEqual(play.lines.slice(-3), [
-    "Terminated: Exit Code: 130, Signal: 2",
     "Restart Signaled: User requested task to restart",
+    "Terminated: Exit Code: 130, Signal: 2",
     "Restarting: Task restarting in 0s",
   ]);
   assert.deepEqual(play.state.api.Events.at(-1)!.Details, { restart_reason: "", start_delay: "0" });
@@ -284,7 +284,7 @@ test("step goes on after the agent's restart from every phase", () => {
 });
 
 test("step revives a dead task", () => {
-  const play = new Play().do(kill(), { t: "revive" });
+  const play = new Play().do(kill(), { t: "revive", reason: "User requested all tasks to restart" });
   assert.equal(play.state.phase, "waiting");
   assert.equal(play.state.api.State, "pending");
 });
