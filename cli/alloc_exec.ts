@@ -158,15 +158,27 @@ async function openSocket(context: Context, path: string, query: Record<string, 
 interface Frame {
   stdout?: { data?: string; close?: boolean };
   stderr?: { data?: string; close?: boolean };
+  /** Bytes of our frames that have left the agent towards the task; only agents of this project count. */
+  input_taken?: number;
   exited?: boolean;
   result?: { exit_code?: number };
 }
+
+/** Input goes out in frames of this size, however it was read. */
+const INPUT_FRAME_BYTES = 48 * 1024;
+/** How far input may run ahead of the task, where the agent counts. */
+const INPUT_AHEAD_MAX_BYTES = 1024 * 1024;
 
 class Session {
   readonly #context: Context<SessionFlags>;
   readonly #socket: WebSocket;
   readonly #tty: boolean;
   #ended = false;
+  /** Bytes of frames since the handshake. */
+  #sentBytes = 0;
+  /** Of those, what the task has taken; Infinity where nobody counts. */
+  #takenBytes = Infinity;
+  #wake: (() => void) | undefined;
 
   constructor(context: Context<SessionFlags>, socket: WebSocket, tty: boolean) {
     this.#context = context;
@@ -175,12 +187,33 @@ class Session {
   }
 
   #send(frame: object): void {
-    if (!this.#ended && this.#socket.readyState === 1) this.#socket.send(JSON.stringify(frame));
+    if (this.#ended || this.#socket.readyState !== 1) return;
+    const text = JSON.stringify(frame);
+    // As the agent counts: a frame is a line, all of it ASCII.
+    this.#sentBytes += text.length + 1;
+    this.#socket.send(text);
+  }
+
+  #onTaken(bytes: number): void {
+    this.#takenBytes = bytes;
+    this.#wake?.();
+  }
+
+  async #sendInput(data: Uint8Array): Promise<void> {
+    for (let at = 0; at < data.length; at += INPUT_FRAME_BYTES) {
+      while (this.#sentBytes - this.#takenBytes > INPUT_AHEAD_MAX_BYTES && !this.#ended) {
+        await new Promise<void>((resolve) => this.#wake = resolve);
+      }
+      const part = data.subarray(at, at + INPUT_FRAME_BYTES);
+      this.#send({ stdin: { data: Buffer.from(part).toString("base64") } });
+    }
   }
 
   async run(): Promise<number> {
     const { io } = this.#context;
-    this.#send({ version: 1, auth_token: this.#context.api.headers()["X-Nomad-Token"] ?? "" });
+    const token = this.#context.api.headers()["X-Nomad-Token"] ?? "";
+    this.#send({ version: 1, auth_token: token, input_count: true });
+    this.#sentBytes = 0;
     const releases: (() => void)[] = [];
     if (this.#tty) {
       this.#sendSize();
@@ -196,6 +229,7 @@ class Session {
       return await ended;
     } finally {
       this.#ended = true;
+      this.#wake?.();
       for (const release of releases) release();
       this.#socket.close();
     }
@@ -216,6 +250,7 @@ class Session {
         if (frame.stderr?.data) {
           void this.#context.ui.write(Buffer.from(frame.stderr.data, "base64"), "stderr");
         }
+        if (frame.input_taken !== undefined) this.#onTaken(frame.input_taken);
         if (frame.exited) resolve(frame.result?.exit_code ?? 0);
       });
       this.#socket.on("close", (_code, reason) => {
@@ -236,7 +271,7 @@ class Session {
       for await (const chunk of io.stdin.read()) {
         if (this.#ended) return;
         const { data, quits } = escape ? escape.filter(chunk) : { data: chunk, quits: false };
-        if (data.length > 0) this.#send({ stdin: { data: Buffer.from(data).toString("base64") } });
+        await this.#sendInput(data);
         if (quits) {
           this.#socket.close(1000, "session ended by its escape sequence");
           return;

@@ -476,7 +476,7 @@ test("alloc exec passes streams and the exit code on", async () => {
     const argv = ["alloc", "exec", "-task", "a", "aabbccdd", "/bin/sh", "-c", "cat -n"];
     const run = await runCli(argv, { env: { NOMAD_ADDR: address, NOMAD_TOKEN: "tok" }, stdin: "typed\n" });
     assert.deepEqual([run.code, run.stdout, run.stderr], [5, "typed\n", "bye\n"]);
-    assert.deepEqual(frames[0], { version: 1, auth_token: "tok" });
+    assert.deepEqual(frames[0], { version: 1, auth_token: "tok", input_count: true });
     const query = new URL(urls[0]!, "http://x").searchParams;
     assert.deepEqual(JSON.parse(query.get("command")!), ["/bin/sh", "-c", "cat -n"]);
     assert.equal(query.get("tty"), "false");
