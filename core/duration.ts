@@ -54,5 +54,8 @@ export function parseDuration(text: string): number {
   for (const [, number, unit] of body.matchAll(/(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g)) {
     total += Number(number) * UNIT_NS[unit!]!;
   }
+  if (total > 2 ** 63) {
+    throw new SyntaxError(`Cannot read duration ${JSON.stringify(text)}: more than 292 years do not fit`);
+  }
   return (match[1] === "-" ? -1 : 1) * Math.round(total);
 }

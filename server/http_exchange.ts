@@ -199,7 +199,8 @@ function decodePath(raw: string): string {
   try {
     return decodeURIComponent(raw);
   } catch (error) {
-    throw new ApiError(400, `Cannot read the path: ${(error as Error).message}`);
+    if (!(error instanceof URIError)) throw error;
+    throw new ApiError(400, "Cannot read the path: % stands for a byte of UTF-8 in hex, and %25 for itself");
   }
 }
 

@@ -65,7 +65,7 @@ function readNamespace(q: Exchange, api: Api): Promise<Response> {
 async function writeNamespace(q: Exchange, api: Api): Promise<Response> {
   const inPath = q.path === "/v1/namespace" ? "" : nameOf(q);
   const body = await q.json<Partial<Namespace>>(namespaceShape);
-  const name = body.Name || inPath;
+  const name = body.Name ?? "";
   if (inPath !== "" && name !== inPath) throw new ApiError(400, "Namespace name does not match request path");
   checkNamespace(name, body);
   const { server } = api;

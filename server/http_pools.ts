@@ -83,7 +83,7 @@ function refusePrefix(q: Exchange): void {
 async function writePool(q: Exchange, api: Api): Promise<Response> {
   const body = await q.json<Partial<NodePool>>(poolShape);
   const inPath = q.path.startsWith(PREFIX) && isWrite(q) ? q.after(PREFIX) : "";
-  const name = body.Name || inPath;
+  const name = body.Name ?? "";
   if (inPath !== "" && name !== inPath) throw new ApiError(400, "Node pool name does not match request path");
   checkPool({ ...body, Name: name });
   const { server } = api;

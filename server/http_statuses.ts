@@ -21,7 +21,7 @@ const byChange: Order<Job> = {
 
 export async function listStatuses(q: Exchange, api: Api): Promise<Response> {
   const wanted = q.method === "POST" ? await readWanted(q) : null;
-  const withChildren = q.bool("include_children") ?? false;
+  const withChildren = q.bool("include_children", { status: 400 }) ?? false;
   const { state } = api.server;
   let nextToken = "";
   const response = await api.reads.object(

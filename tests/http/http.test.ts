@@ -482,3 +482,25 @@ test("a job's source that is too large is left out, and a warning says so", asyn
   );
   assert.equal((await rig.get("/v1/job/web/submission?version=0")).status, 404);
 });
+
+test("a namespace or pool whose body does not name it as the path does is refused, nothing changes", async () => {
+  const rig = new Rig();
+  for (const [path, kind] of [["/v1/namespace/a", "Namespace"], ["/v1/node/pool/a", "Node pool"]] as const) {
+    for (const body of ["{}", "null", '{"Name":"b"}']) {
+      const answer = await rig.request("PUT", path, { body });
+      assert.equal(answer.status, 400, `${path} ${body}`);
+      assert.equal(answer.text, `${kind} name does not match request path`);
+    }
+  }
+  assert.equal(rig.state.index, 0);
+});
+
+test("a path or a wait that cannot be read is 400 in words of our own", async () => {
+  const rig = new Rig();
+  for (const path of ["/v1/job/%zz", "/v1/job/%", "/v1/job/%ff"]) {
+    const answer = await rig.get(path);
+    assert.equal(answer.status, 400);
+    assert.match(answer.text, /^Cannot read the path: %/);
+  }
+  assert.equal((await rig.get("/v1/jobs?wait=9999999h")).text, "Invalid wait time");
+});
