@@ -115,6 +115,9 @@ function toSequence(value: Value, kind: "list" | "set", wanted: Type): Value {
       element = common;
     }
   }
+  if (items.length === 0 && value instanceof SequenceValue && !convertible(value.element, element, true)) {
+    throw new ConvertError(mismatch(typeOf(value), { kind, element }));
+  }
   const converted = items.map((item, i) => within(`element ${i}`, () => convert(item, element)));
   return kind === "set" ? makeSet(element, converted) : new SequenceValue("list", element, converted);
 }
@@ -130,6 +133,9 @@ function toMap(value: Value, wanted: Type): Value {
       if (common === undefined) throw new ConvertError("all map elements must have the same type");
       element = common;
     }
+  }
+  if (entries.length === 0 && value instanceof MapValue && !convertible(value.element, element, true)) {
+    throw new ConvertError(mismatch(typeOf(value), { kind: "map", element }));
   }
   const converted = entries.map(([key, item]): [string, Value] => [
     key,

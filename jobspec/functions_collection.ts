@@ -169,11 +169,10 @@ function range(args: readonly Value[]): Value {
 }
 
 function coalesce(args: readonly Value[]): Value {
-  const type = unify(args.map(typeOf).filter((candidate) => candidate !== "dynamic"));
-  const typed = args.some((arg) => typeOf(arg) !== "dynamic");
-  if (typed && type === undefined) throw new FunctionError("all arguments must have the same type");
+  const type = unify(args.map(typeOf));
+  if (args.length > 0 && type === undefined) throw new FunctionError("all arguments must have the same type");
   for (const arg of args) {
-    if (!(arg instanceof NullValue)) return type === undefined ? arg : convert(arg, type);
+    if (!(arg instanceof NullValue)) return convert(arg, type!);
   }
   throw new FunctionError("no non-null arguments");
 }
@@ -357,7 +356,9 @@ export function commonElements(args: readonly Value[]): { element: Type; items: 
       : []
   );
   const element = types.length === 0 ? "dynamic" : unify(types);
-  if (element === undefined) throw new FunctionError("given sets must all have compatible element types");
+  if (element === undefined || (element === "dynamic" && types.some((type) => type !== "dynamic"))) {
+    throw new FunctionError("given sets must all have compatible element types");
+  }
   try {
     return { element, items: args.map((arg) => itemsOf(arg)!.map((item) => convert(item, element))) };
   } catch (error) {

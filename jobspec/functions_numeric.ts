@@ -1,4 +1,5 @@
 // Functions on numbers: abs, ceil, floor, log, max, min, parseint, pow, signum.
+import { log, power } from "./float_math.ts";
 import { ArgumentError, FunctionError, type FunctionSpec, parameter } from "./function_types.ts";
 import { HclNumber } from "./number.ts";
 import type { Value } from "./value.ts";
@@ -37,8 +38,7 @@ export const NUMERIC_FUNCTIONS: Record<string, FunctionSpec> = {
   log: {
     doc: "Logarithm of a number to a base.",
     parameters: [num, parameter("base", "number")],
-    call: ([x, base]) =>
-      HclNumber.fromDouble(Math.log(number(x).toDouble()) / Math.log(number(base).toDouble())),
+    call: ([x, base]) => HclNumber.fromDouble(log(number(x).toDouble()) / log(number(base).toDouble())),
   },
   max: { doc: "The greatest of the numbers.", parameters: [], rest: numbers, call: (args) => pick(args, 1) },
   min: { doc: "The least of the numbers.", parameters: [], rest: numbers, call: (args) => pick(args, -1) },
@@ -61,13 +61,18 @@ export const NUMERIC_FUNCTIONS: Record<string, FunctionSpec> = {
   pow: {
     doc: "A number raised to a power.",
     parameters: [num, parameter("power", "number")],
-    call: ([x, power]) => HclNumber.fromDouble(Math.pow(number(x).toDouble(), number(power).toDouble())),
+    call: ([x, exponent]) => HclNumber.fromDouble(power(number(x).toDouble(), number(exponent).toDouble())),
   },
   signum: {
     doc: "-1, 0 or 1, the sign of a number.",
     parameters: [num],
     call([x]) {
-      if (!number(x).isInteger) throw new FunctionError("value must be a whole number");
+      const whole = number(x).isInteger ? number(x).toBigInt() : undefined;
+      if (whole === undefined || BigInt.asIntN(64, whole) !== whole) {
+        throw new FunctionError(
+          "value must be a whole number, between -9223372036854775808 and 9223372036854775807",
+        );
+      }
       return HclNumber.count(number(x).sign);
     },
   },

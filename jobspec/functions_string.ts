@@ -62,10 +62,10 @@ function substr([text, offsetNumber, lengthNumber]: readonly Value[]): Value {
   const cells = graphemes(text as string);
   let offset = wholeNumber(offsetNumber, "invalid offset", 1);
   const length = wholeNumber(lengthNumber, "invalid length", 2);
-  if (offset < 0) offset += cells.length;
-  if (length === 0) return "";
-  if (offset < 0) offset = 0;
-  return cells.slice(offset, length < 0 ? undefined : offset + length).join("");
+  // Counted from the end, a length of 0 means all the rest, as a negative one does.
+  const toEnd = length < 0 || (length === 0 && offset < 0);
+  if (offset < 0) offset = Math.max(0, offset + cells.length);
+  return cells.slice(offset, toEnd ? undefined : offset + length).join("");
 }
 
 function trimChars(text: string, cutset: string): string {
