@@ -180,6 +180,12 @@ function upgradeDeno(
   return response;
 }
 
+/** A caller of HTTP/1.0 need not name a host: Bun then gives the path alone, which no URL parser takes. */
+function withHost(request: Request): Request {
+  const { url } = request;
+  return url.startsWith("/") ? new Request(`http://localhost${url}`, request) : request;
+}
+
 /** What `upgrade` hands back on Bun, where the socket is already taken over. */
 const UPGRADED = new Response(null);
 
@@ -195,7 +201,7 @@ function listenBun(bun: BunGlobal, options: ListenOptions): Promise<Listener> {
     maxRequestBodySize: 64 * 1024 * 1024,
     error: failed,
     async fetch(request: Request, server: BunServer) {
-      const response = await options.fetch(request, {
+      const response = await options.fetch(withHost(request), {
         remoteAddress: server.requestIP(request)?.address ?? "",
         upgrade(handlers) {
           if (server.upgrade(request, { data: { handlers } })) return UPGRADED;

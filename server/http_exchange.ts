@@ -5,7 +5,7 @@
 // compressed only when the client takes it and it is worth it.
 import { gzipSync } from "node:zlib";
 import { parseDuration } from "../core/duration.ts";
-import { ApiError } from "../core/errors.ts";
+import { ApiError, errorText } from "../core/errors.ts";
 import { decodeJson, type StructShape } from "./json_decode.ts";
 
 export const BODY_MAX_BYTES = 10 * 1024 * 1024;
@@ -258,21 +258,34 @@ function readPerPage(text: string | null): number {
   return value;
 }
 
+/** What is read of a body that is too large, and thrown away, so that its sender hears the refusal. */
+const DRAINED_MAX_BYTES = 4 * BODY_MAX_BYTES;
+
 async function readBody(request: Request): Promise<Uint8Array> {
-  const tooBig = () =>
-    new ApiError(413, `Request body too large: at most ${BODY_MAX_BYTES} bytes are accepted, send less`);
   const announced = Number(request.headers.get("content-length") ?? NaN);
-  if (announced > BODY_MAX_BYTES) throw tooBig();
-  // A body of known length comes whole, several times as fast as part by part.
-  if (announced <= BODY_MAX_BYTES) return new Uint8Array(await request.arrayBuffer());
-  if (!request.body) return new Uint8Array(0);
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  for await (const part of request.body) {
-    size += part.length;
-    if (size > BODY_MAX_BYTES) throw tooBig();
-    parts.push(part);
+  if (announced > BODY_MAX_BYTES) throw tooLarge();
+  try {
+    // A body of known length comes whole, several times as fast as part by part.
+    if (announced <= BODY_MAX_BYTES) return new Uint8Array(await request.arrayBuffer());
+    return await readParts(request.body);
+  } catch (error) {
+    if (error instanceof ApiError) throw error;
+    // The caller went away in the middle: nobody hears this.
+    throw new ApiError(400, `The request body could not be read to its end: ${errorText(error)}`);
   }
+}
+
+async function readParts(body: ReadableStream<Uint8Array> | null): Promise<Uint8Array> {
+  if (!body) return new Uint8Array(0);
+  let parts: Uint8Array[] = [];
+  let size = 0;
+  for await (const part of body) {
+    size += part.length;
+    if (size <= BODY_MAX_BYTES) parts.push(part);
+    else parts = [];
+    if (size > DRAINED_MAX_BYTES) break;
+  }
+  if (size > BODY_MAX_BYTES) throw tooLarge();
   if (parts.length === 1) return parts[0]!;
   const whole = new Uint8Array(size);
   let at = 0;
@@ -281,4 +294,11 @@ async function readBody(request: Request): Promise<Uint8Array> {
     at += part.length;
   }
   return whole;
+}
+
+function tooLarge(): ApiError {
+  return new ApiError(
+    413,
+    `Request body too large: at most ${BODY_MAX_BYTES} bytes are accepted, send less`,
+  );
 }

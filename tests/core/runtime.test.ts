@@ -1,5 +1,6 @@
 // The one adapter: HTTP, WebSocket and errors behave alike on both runtimes.
 import assert from "node:assert/strict";
+import { connect } from "node:net";
 import { test } from "node:test";
 import { WebSocket } from "ws";
 import { listen } from "../../core/runtime.ts";
@@ -95,5 +96,20 @@ test("listen: a request's signal fires when the caller goes away, not after a su
   await assert.rejects(hanging);
   await goneAway;
   assert.deepEqual(fired, ["/hanging"]);
+  await listener.close();
+});
+
+test("listen: a caller of HTTP/1.0 that names no host is answered", async () => {
+  const listener = await listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch: (request) => new Response(new URL(request.url).pathname),
+  });
+  const answer = await new Promise<string>((done, fail) => {
+    let text = "";
+    const socket = connect(listener.port, "127.0.0.1", () => socket.write("GET /v1/x?y=1 HTTP/1.0\r\n\r\n"));
+    socket.on("data", (part) => text += part).on("end", () => done(text)).on("error", fail);
+  });
+  assert.match(answer, /^HTTP\/1\.[01] 200 OK\r\n[^]*\r\n\r\n\/v1\/x$/);
   await listener.close();
 });

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
@@ -18,7 +19,40 @@ test("a body over 10 MiB is refused with 413, the agent stays up", async () => {
     });
     assert.equal(response.status, 413);
     await response.text();
+    // Of unknown length: in parts.
+    let parts = 12;
+    const body = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        if (parts-- > 0) controller.enqueue(new Uint8Array(2 ** 20));
+        else controller.close();
+      },
+    });
+    const init = { method: "PUT", body, duplex: "half" } as RequestInit;
+    const streamed = await fetch(`${agent.address}/v1/jobs`, init);
+    assert.equal(streamed.status, 413);
+    await streamed.text();
     assert.deepEqual(await agent.get("/v1/jobs"), []);
+  } finally {
+    await agent.destroy();
+  }
+});
+
+test("callers that go away in the middle of a body leave no error in the log", async () => {
+  const agent = new TestAgent({ client: false });
+  try {
+    await agent.start();
+    const port = Number(new URL(agent.address).port);
+    await Promise.all(Array.from({ length: 20 }, () =>
+      new Promise<void>((done) => {
+        const socket = connect(port, "127.0.0.1", () => {
+          socket.write('PUT /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"Job"', () => {
+            setTimeout(() => socket.destroy(), 50);
+          });
+        });
+        socket.on("close", () => done());
+      })));
+    assert.deepEqual(await agent.get("/v1/jobs"), []);
+    assert.doesNotMatch(agent.log, /ERROR/);
   } finally {
     await agent.destroy();
   }
