@@ -39,10 +39,11 @@ export function buildTaskEnv(input: EnvInput): TaskEnv {
   const outer = { ...input.hostEnv, ...own, ...input.templateEnv };
   const job = jobVariables(input.task.Env ?? {}, outer, references);
   const env = { ...input.hostEnv, ...own, ...job, ...input.templateEnv };
-  // References see the task's variables, not those of the agent: they would leak into files and services.
+  // A driver's configuration may name all that the task will have. Files and services see the task's own variables
+  // only: those of the agent would leak into them.
   const visible = { ...own, ...job, ...input.templateEnv };
   const text = (value: string) => expand(value, visible, references);
-  return { env, text, deep: (value) => deepMap(value, text) };
+  return { env, text, deep: (value) => deepMap(value, (text) => expand(text, env, references)) };
 }
 
 /** A variable that names itself means the outer one of that name; in a ring of names so does the one met again. */

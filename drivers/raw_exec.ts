@@ -354,11 +354,14 @@ export class RawExecDriver implements Driver {
     const state = this.#stateOf(handle);
     if (state === null) return;
     if (task !== null && task.exit === null) {
-      await this.#launched(state);
+      const pid = await this.#launched(state);
       const deadline = performance.now() + options.timeoutMs;
-      signalTree(this.#tree(state), number);
-      const emptied = () => treePids(this.#tree(state)).length === 0;
-      await until(emptied, () => deadline - performance.now(), task.ended);
+      // The main process alone is told, as in Nomad: how its children end is its own affair, and a child that met the
+      // signal too would end under the hands of a parent that means to finish its work. When it is gone, the rest is killed.
+      if (pid > 0) sendSignal(pid, number);
+      else signalTree(this.#tree(state), number);
+      const gone = () => pid > 0 ? this.#mainPid(state) === 0 : treePids(this.#tree(state)).length === 0;
+      await until(gone, () => deadline - performance.now(), task.ended);
     }
     await this.#killAll(state);
     if (task !== null) await this.#endWrapper(task);

@@ -1,6 +1,6 @@
 // From a TaskSpec to what will be executed: the command's path, the user, the environment, the cgroups. Pure checks
 // and look-ups, made before anything is started, so that a bad job fails with a sentence and leaves nothing behind.
-import { existsSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync, readSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
 import { DriverError } from "../core/errors.ts";
 import { checkConfig, ConfigReader, field, type Schema } from "./config_check.ts";
@@ -114,7 +114,10 @@ function findCommand(command: string, taskDir: string, env: Record<string, strin
   const places = isAbsolute(command) ? [command] : [join(taskDir, "local", command), join(taskDir, command)];
   const found = places.find(isExecutable) ??
     (command.includes("/") ? null : findProgram(command, env["PATH"] ?? "") ?? findProgram(command));
-  if (found) return found;
+  if (found) {
+    refuseForeign(command, found);
+    return found;
+  }
   const why = places.some((path) => existsSync(path)) ? "it is not an executable file" : "no such file";
   const where = isAbsolute(command) ? "" : " in the task's local/, its directory or PATH";
   throw new DriverError(
@@ -123,6 +126,60 @@ function findCommand(command: string, taskDir: string, env: Record<string, strin
     false,
     "give an absolute path, or a file that an artifact brings",
   );
+}
+
+const ELF = "\x7fELF";
+/** Machine numbers in ELF headers that kernels of this kind run. */
+const MACHINES: Record<string, string[]> = { x64: ["3e00", "0300"], arm64: ["b700", "2800"] };
+/** Bytes of an ELF header up to its machine's number. */
+const HEADER_BYTES = 20;
+
+/**
+ * What the kernel cannot execute (a script without `#!`, a program for another machine) is refused: the wrapper's shell
+ * would run it as a script, whatever is in it. Interpreters registered with the kernel (binfmt_misc) are left to it.
+ */
+function refuseForeign(command: string, file: string): void {
+  if (isRunnable(readHeader(file)) || hasForeignInterpreters()) return;
+  throw new DriverError(
+    "start",
+    `failed to launch command ${JSON.stringify(command)}: exec format error`,
+    false,
+    "a script needs a first line like #!/bin/sh, a program must be built for this machine",
+  );
+}
+
+function isRunnable(header: Buffer | null): boolean {
+  // Executable but not readable for us: the kernel knows.
+  if (header === null) return true;
+  if (header.toString("latin1", 0, 2) === "#!") return true;
+  if (header.toString("latin1", 0, 4) !== ELF) return false;
+  const own = MACHINES[process.arch];
+  return own === undefined || own.includes(header.subarray(18, HEADER_BYTES).toString("hex"));
+}
+
+function readHeader(file: string): Buffer | null {
+  const header = Buffer.alloc(HEADER_BYTES);
+  let handle: number;
+  try {
+    handle = openSync(file, "r");
+  } catch (unreadable) {
+    void unreadable;
+    return null;
+  }
+  try {
+    return header.subarray(0, readSync(handle, header, 0, HEADER_BYTES, 0));
+  } finally {
+    closeSync(handle);
+  }
+}
+
+function hasForeignInterpreters(): boolean {
+  try {
+    return readdirSync("/proc/sys/fs/binfmt_misc").some((name) => name !== "status" && name !== "register");
+  } catch (absent) {
+    void absent;
+    return false;
+  }
 }
 
 function planOverride(config: ConfigReader): string[] | null {

@@ -93,6 +93,46 @@ for (const [how, parent] of [["with a cgroup", "nomad"], ["by environment and an
 }
 
 test(
+  "raw_exec tells the main process alone to stop, and kills its children when it is gone",
+  PATIENCE,
+  async () => {
+    const place = makePlace();
+    const driver = make();
+    const child = `sh -c 'trap "echo child told" TERM; echo up >local/up; while :; do sleep 0.02; done' & `;
+    const { handle } = await begin(
+      driver,
+      place,
+      child +
+        "trap 'echo main told; sleep 0.3; exit 9' TERM; while [ ! -s local/up ]; do sleep 0.02; done; " +
+        "echo ready $!; while :; do sleep 0.02; done",
+    );
+    const pid = Number(/ready (\d+)/.exec(place.log("stdout"))![1]);
+    assert.ok(!gone(pid));
+    await driver.stop(handle, { killSignal: "SIGTERM", timeoutMs: 20_000 });
+    assert.equal((await wait(driver, handle)).exitCode, 9);
+    assert.ok(gone(pid), "the child is dead");
+    assert.match(place.log("stdout"), /main told/);
+    assert.doesNotMatch(place.log("stdout"), /child told/);
+    await driver.destroy(handle);
+    place.remove();
+  },
+);
+
+test("raw_exec refuses files that the kernel cannot execute", PATIENCE, async () => {
+  const place = makePlace();
+  const driver = make();
+  const foreign = Buffer.alloc(64);
+  foreign.write("\x7fELF", "latin1");
+  foreign.writeUInt16LE(0x16, 18);
+  for (const [name, content] of [["plain", Buffer.from("echo junk\n")], ["foreign", foreign]] as const) {
+    const path = join(place.spec({ command: "x" }).taskDir, name);
+    writeFileSync(path, content, { mode: 0o755 });
+    await assert.rejects(driver.start(place.spec({ command: path }), () => undefined), /exec format error/);
+  }
+  place.remove();
+});
+
+test(
   "raw_exec leaves the wrapper's and log writers' work to the end when it stops a task",
   PATIENCE,
   async () => {
