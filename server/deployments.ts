@@ -15,6 +15,7 @@ import type {
 import type { Command } from "./commands.ts";
 import { jobEvaluation } from "./evaluations.ts";
 import { isActive } from "./reconcile.ts";
+import { mayBeReplaced, policyOf } from "./reschedule.ts";
 import { FAILED_BY_ALLOCATIONS, FAILED_BY_DEADLINE, failureOf } from "./rollback.ts";
 import type { LeaderContext } from "./scheduling.ts";
 import type { Changes } from "./state_reader.ts";
@@ -151,14 +152,18 @@ export class DeploymentWatcher {
     ];
   }
 
-  /** Failed ones may be replaced; without a deadline the first failure ends the deployment. */
+  /**
+   * Failed ones may be replaced; without a deadline the first failure ends the deployment, and so does one that the
+   * reschedule policy lets nobody replace.
+   */
   #onUnhealthy(allocs: readonly Allocation[]): void {
     const transitions: Record<string, Partial<DesiredTransition>> = {};
     const deployments = new Map<string, Deployment>();
     for (const alloc of allocs) {
       const deployment = this.context.state.deployment(alloc.DeploymentID);
       if (!deployment || !isActive(deployment)) continue;
-      if (deployment.TaskGroups[alloc.TaskGroup]?.ProgressDeadline === 0) {
+      const isFinal = policyOf(alloc) !== null && !mayBeReplaced(alloc, this.context.nowNs());
+      if (isFinal || deployment.TaskGroups[alloc.TaskGroup]?.ProgressDeadline === 0) {
         this.#fail(deployment, FAILED_BY_ALLOCATIONS);
       } else if (!alloc.DesiredTransition.Reschedule) {
         transitions[alloc.ID] = { Reschedule: true };

@@ -163,7 +163,7 @@ export class Ranker {
     if (!node || !inDatacenters(node, job)) return null;
     const search = this.#search(group);
     if (!search.feasibility.feasible(slot)) return null;
-    const resources = resourcesInPlace(group, alloc.AllocatedResources);
+    const resources = resourcesInPlace(group, alloc.AllocatedResources, this.#oversubscribed());
     const before = demandOf(alloc.AllocatedResources);
     const after = demandOf(resources);
     this.journal.add(slot, before, -1);
@@ -486,6 +486,10 @@ export class Ranker {
     }
   }
 
+  #oversubscribed(): boolean {
+    return this.input.state.schedulerConfig().MemoryOversubscriptionEnabled;
+  }
+
   #search(group: TaskGroup): GroupSearch {
     const known = this.#groups.get(group.Name);
     if (known) return known;
@@ -493,7 +497,7 @@ export class Ranker {
     const ask = groupDemand(group);
     const perSlot = new SlotCounts();
     const ports = portAskOf(group);
-    const resources = groupResources(group);
+    const resources = groupResources(group, this.#oversubscribed());
     const search: GroupSearch = {
       group,
       ask,

@@ -3,23 +3,31 @@
 import type { AllocatedResources, AllocatedTaskResources, TaskGroup } from "../core/types.ts";
 import type { PortGrant } from "./ports.ts";
 
-const shared = new WeakMap<TaskGroup, AllocatedResources>();
+/** By whether memory may be oversubscribed. */
+const shared = [
+  new WeakMap<TaskGroup, AllocatedResources>(),
+  new WeakMap<TaskGroup, AllocatedResources>(),
+] as const;
 
-/** The group's resources without ports, cores and devices. */
-export function groupResources(group: TaskGroup): AllocatedResources {
-  const known = shared.get(group);
+/** The group's resources without ports, cores and devices; `memory_max` counts only where the operator allows it. */
+export function groupResources(group: TaskGroup, oversubscribed: boolean): AllocatedResources {
+  const cache = shared[oversubscribed ? 1 : 0];
+  const known = cache.get(group);
   if (known) return known;
   const resources: AllocatedResources = {
     Tasks: Object.fromEntries(group.Tasks.map((task) => [task.Name, {
       Cpu: { CpuShares: task.Resources.CPU, ReservedCores: null },
-      Memory: { MemoryMB: task.Resources.MemoryMB, MemoryMaxMB: task.Resources.MemoryMaxMB },
+      Memory: {
+        MemoryMB: task.Resources.MemoryMB,
+        MemoryMaxMB: oversubscribed ? task.Resources.MemoryMaxMB : 0,
+      },
       Networks: null,
       Devices: null,
     }])),
     TaskLifecycles: Object.fromEntries(group.Tasks.map((task) => [task.Name, task.Lifecycle])),
     Shared: { DiskMB: group.EphemeralDisk.SizeMB, Networks: null, Ports: null },
   };
-  shared.set(group, resources);
+  cache.set(group, resources);
   return resources;
 }
 
@@ -44,8 +52,12 @@ export function withGrants(
 }
 
 /** The resources of an allocation that goes on under a new version in place: it keeps its ports, cores and devices. */
-export function resourcesInPlace(group: TaskGroup, old: AllocatedResources): AllocatedResources {
-  const base = groupResources(group);
+export function resourcesInPlace(
+  group: TaskGroup,
+  old: AllocatedResources,
+  oversubscribed: boolean,
+): AllocatedResources {
+  const base = groupResources(group, oversubscribed);
   const keeps = old.Shared.Ports !== null || old.Shared.Networks !== null ||
     Object.values(old.Tasks).some((task) => task.Networks || task.Devices || task.Cpu.ReservedCores);
   if (!keeps) return base;
