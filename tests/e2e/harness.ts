@@ -50,6 +50,10 @@ export interface AgentOptions {
   /** Keep state over restarts of the process; -dev in memory without. */
   durable?: boolean;
   client?: boolean;
+  /** Only a device, of the server at this rpc address. */
+  deviceOf?: string;
+  /** Name of the agent and its node. */
+  name?: string;
   /** More configuration (HCL). */
   config?: string;
   /** Instead of `program`: another way to run it. */
@@ -66,6 +70,11 @@ export class TestAgent {
   #log = "";
 
   constructor(readonly options: AgentOptions = {}) {}
+
+  /** host:port of its rpc listener. */
+  get rpcAddress(): string {
+    return `127.0.0.1:${this.#ports.rpc}`;
+  }
 
   get pid(): number {
     return this.#child!.pid!;
@@ -153,7 +162,9 @@ export class TestAgent {
   /** Stops every job, then the agent, and removes what it left. */
   async destroy(): Promise<void> {
     if (this.#child && this.#child.exitCode === null && this.#child.signalCode === null) {
-      await this.#stopJobs().catch((error) => console.error(`jobs were not stopped: ${error}`));
+      if (this.options.deviceOf === undefined) {
+        await this.#stopJobs().catch((error) => console.error(`jobs were not stopped: ${error}`));
+      }
       await this.end("SIGTERM");
     }
     rmSync(this.folder, { recursive: true, force: true });
@@ -213,12 +224,14 @@ advertise {
   serf = "127.0.0.1"
 }
 ${this.options.durable ? `data_dir = "${this.folder}/data"` : ""}
+${this.options.name ? `name = "${this.options.name}"` : ""}
 server {
-  enabled          = true
-  bootstrap_expect = 1
+  enabled          = ${this.options.deviceOf === undefined}
+  bootstrap_expect = ${this.options.deviceOf === undefined ? 1 : 0}
 }
 client {
   enabled = ${this.options.client !== false}
+  ${this.options.deviceOf ? `servers = ["${this.options.deviceOf}"]` : ""}
 }
 plugin "raw_exec" {
   config {
