@@ -2,7 +2,7 @@
 // directory is ever reached, neither by ".." nor by a symbolic link a task made, and nothing in a task's secrets or
 // private directory is ever read out.
 import { type FileHandle, lstat, open, readdir, realpath, stat } from "node:fs/promises";
-import type { BigIntStats } from "node:fs";
+import { type BigIntStats, constants } from "node:fs";
 import { extname, join, relative } from "node:path";
 import { ApiError } from "../core/errors.ts";
 
@@ -16,18 +16,29 @@ export interface FileInfo {
   ContentType?: string;
 }
 
+/** Never waits: a pipe that a task made must not hold a thread of this process until somebody writes to it. */
+const READ = constants.O_RDONLY | constants.O_NONBLOCK;
 const ESCAPES = "Path escapes the alloc directory";
 
 /** `path` below `root`. Throws ApiError 500 when it leads out, also through symbolic links. */
 export async function resolveInside(root: string, path: string): Promise<string> {
+  if (path.includes("\0")) throw new ApiError(400, "A path holds no NUL");
   const joined = join(root, path).replace(/(?<=.)\/$/, "");
   if (leadsOut(root, joined)) throw new ApiError(500, ESCAPES);
   const real = await realpath(joined).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT" || error.code === "ENOTDIR") return null;
     throw error;
   });
-  if (real !== null && leadsOut(await realpath(root), real)) throw new ApiError(500, ESCAPES);
+  if (real !== null && leadsOut(await realRoot(root), real)) throw new ApiError(500, ESCAPES);
   return joined;
+}
+
+/** The directory itself may be gone already: then there is nothing that could lead out of it. */
+function realRoot(root: string): Promise<string> {
+  return realpath(root).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return root;
+    throw error;
+  });
 }
 
 function leadsOut(root: string, path: string): boolean {
@@ -39,7 +50,7 @@ function leadsOut(root: string, path: string): boolean {
 export async function resolveReadable(root: string, path: string): Promise<string> {
   const resolved = await resolveInside(root, path);
   const real = await realpath(resolved).catch(() => resolved);
-  for (const candidate of [relative(root, resolved), relative(await realpath(root), real)]) {
+  for (const candidate of [relative(root, resolved), relative(await realRoot(root), real)]) {
     const [, dir] = candidate.split("/");
     if (dir === "secrets" || dir === "private") {
       throw new ApiError(403, `Reading secret file prohibited: ${path}`);
@@ -73,7 +84,7 @@ export async function statFile(root: string, path: string): Promise<FileInfo> {
     throw goError("stat", file, error);
   });
   const info = fileInfo(file.slice(file.lastIndexOf("/") + 1), stats);
-  return { ...info, ContentType: stats.isDirectory() ? OCTETS : await contentType(file) };
+  return { ...info, ContentType: stats.isFile() ? await contentType(file) : OCTETS };
 }
 
 /** Opens a regular file for reading; the caller closes it. `sizeBytes` is its size now. */
@@ -82,14 +93,20 @@ export async function openFile(
   path: string,
 ): Promise<{ handle: FileHandle; file: string; sizeBytes: number }> {
   const file = await resolveReadable(root, path);
-  const stats = await stat(file).catch((error) => {
-    throw goError("stat", file, error);
-  });
-  if (stats.isDirectory()) throw new ApiError(400, `file ${JSON.stringify(path)} is a directory`);
-  if (!stats.isFile()) throw new ApiError(400, `file ${JSON.stringify(path)} is not a regular file`);
-  const handle = await open(file, "r").catch((error) => {
+  const handle = await open(file, READ).catch(async (error) => {
+    // Go's texts name the look at a file first, and its opening only when that went well.
+    await stat(file).catch((error) => {
+      throw goError("stat", file, error);
+    });
     throw goError("open", file, error);
   });
+  // What is open is looked at, not what the path leads to by now: a task may change that at any moment.
+  const stats = await handle.stat();
+  if (!stats.isFile()) {
+    await handle.close();
+    const what = stats.isDirectory() ? "a directory" : "not a regular file";
+    throw new ApiError(400, `file ${JSON.stringify(path)} is ${what}`);
+  }
   return { handle, file, sizeBytes: stats.size };
 }
 
@@ -167,7 +184,7 @@ const TYPES: Record<string, string> = {
 export async function contentType(file: string): Promise<string> {
   const known = TYPES[extname(file).toLowerCase()];
   if (known) return known;
-  const handle = await open(file, "r");
+  const handle = await open(file, READ);
   try {
     const buffer = new Uint8Array(512);
     const { bytesRead } = await handle.read(buffer, 0, 512, 0);
