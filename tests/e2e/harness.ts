@@ -1,7 +1,7 @@
 // Real agents for end-to-end tests: processes of the runtime that runs the test, on ports that the system chose, with a
 // data dir of their own; and the command line run the same way. Every process is ended by its id.
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
@@ -303,4 +303,14 @@ export function processState(pid: number): string | undefined {
     void gone;
     return undefined;
   }
+}
+
+/** The pid that a task writes into `file`; it may be reported running before its first line has run. */
+export async function pidFrom(file: string): Promise<number> {
+  for (const end = performance.now() + 10_000; performance.now() < end;) {
+    const text = existsSync(file) ? readFileSync(file, "utf8").trim() : "";
+    if (text) return Number(text);
+    await new Promise((wake) => setTimeout(wake, 10));
+  }
+  throw new Error(`No pid was written to ${file}`);
 }

@@ -1,9 +1,8 @@
 // A server and its devices as processes of their own: a device that dies is down after its heartbeat's time, its
 // allocations are lost and run elsewhere; a device whose server goes away keeps its tasks and comes back to it.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { allocWith, processState, shellJob, TestAgent } from "./harness.ts";
+import { allocWith, pidFrom, processState, shellJob, TestAgent } from "./harness.ts";
 
 interface Alloc {
   ID: string;
@@ -72,7 +71,7 @@ test("a server that is killed: the device keeps its tasks, comes back by itself,
     const pidFile = `${device.folder}/pid`;
     await device.put("/v1/jobs", shellJob("keeper", `echo $$ > ${pidFile}; sleep 1000`));
     const alloc = await allocWith(device, "keeper", "running");
-    const pid = Number(readFileSync(pidFile, "utf8"));
+    const pid = await pidFrom(pidFile);
 
     await server.end("SIGKILL");
     const response = await fetch(`${device.address}/v1/jobs`);

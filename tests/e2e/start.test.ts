@@ -7,7 +7,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
-import { allocWith, isDeno, processState, program, root, run, shellJob, TestAgent } from "./harness.ts";
+import {
+  allocWith,
+  isDeno,
+  pidFrom,
+  processState,
+  program,
+  root,
+  run,
+  shellJob,
+  TestAgent,
+} from "./harness.ts";
 
 /** Runs `agent` with this configuration until it ends by itself. */
 async function failsToStart(configuration: string, ...flags: string[]) {
@@ -98,12 +108,9 @@ test("agent -dev: its tasks end with it, because nobody could find them again", 
     await agent.start();
     await agent.put("/v1/jobs", shellJob("sleeper", `echo $$ > ${pidFile}; sleep 1000`));
     await allocWith(agent, "sleeper", "running");
-    const logs = await agent.until(
-      async () => (await run(["cat", pidFile])).stdout.trim() || undefined,
-      "the pid",
-    );
+    const pid = await pidFrom(pidFile);
     await agent.end("SIGTERM");
-    assert.equal(processState(Number(logs)), undefined);
+    assert.equal(processState(pid), undefined);
   } finally {
     await agent.destroy();
   }

@@ -1,10 +1,10 @@
 // Tasks survive the agent: after kill -9 and a new start the same processes run on, their output goes on without a lost
 // or doubled line, and the exit code of a task that ended meanwhile is known.
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { allocWith, processState, shellJob, TestAgent } from "./harness.ts";
+import { allocWith, pidFrom, processState, shellJob, TestAgent } from "./harness.ts";
 
 test("kill -9 of the agent: the same pids run on, logs go on, and a meanwhile exit code is known", async () => {
   const agent = new TestAgent({ durable: true });
@@ -32,10 +32,7 @@ test("kill -9 of the agent: the same pids run on, logs go on, and a meanwhile ex
     );
     const alloc = await allocWith(agent, "counter", "running");
     await allocWith(agent, "leaver", "running");
-    const pid = await agent.until(
-      () => Promise.resolve(Number(readFileSync(pidFile, "utf8")) || undefined),
-      "the pid",
-    );
+    const pid = await pidFrom(pidFile);
 
     await agent.end("SIGKILL");
     writeFileSync(gate, "");
