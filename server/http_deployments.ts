@@ -1,9 +1,10 @@
 // /v1/deployments and /v1/deployment/…: lists, reading, promote, pause, fail, unblock, health of allocations.
 import { ApiError } from "../core/errors.ts";
-import type { Deployment, Evaluation, Job } from "../core/types.ts";
+import type { Deployment, Evaluation } from "../core/types.ts";
 import { newEvaluation } from "./evaluations.ts";
 import { type Api, byMethod, type Handler, type Method, onWrite, type Route } from "./http_api.ts";
 import type { Exchange } from "./http_exchange.ts";
+import { FAILED_BY_ALLOCATIONS, FAILED_BY_USER, failureOf } from "./rollback.ts";
 import { byCreation, checkUuid, checkUuidPrefix, page } from "./http_list.ts";
 import { bool, list, str, struct } from "./json_decode.ts";
 import { allocationStub, deploymentView } from "./views.ts";
@@ -135,10 +136,8 @@ function updated(
 async function fail(q: Exchange, api: Api): Promise<Response> {
   const deployment = demandDeployment(api, q.after(`${PREFIX}fail/`));
   const { server } = api;
-  const rollback = rollbackTarget(api, deployment);
+  const { description, job } = failureOf(server.state, deployment, FAILED_BY_USER);
   const evaluation = evaluationOf(api, deployment);
-  let description = "Deployment marked as failed";
-  if (rollback) description += ` - rolling back to job version ${rollback.Version}`;
   const { index } = await server.propose({
     kind: "deployment.status",
     time: server.nowNs(),
@@ -146,16 +145,9 @@ async function fail(q: Exchange, api: Api): Promise<Response> {
     status: "failed",
     description,
     evals: [evaluation],
-    ...(rollback ? { job: { ...rollback, Stable: true } } : {}),
+    ...(job ? { job: { ...job, Stable: true } } : {}),
   });
-  return updated(q, index, evaluation, rollback?.Version ?? null);
-}
-
-/** The newest stable version before the deployment's, when one of its groups asks for reverting. */
-function rollbackTarget(api: Api, deployment: Deployment): Job | undefined {
-  if (!Object.values(deployment.TaskGroups).some((group) => group.AutoRevert)) return undefined;
-  return api.server.state.jobVersions(deployment.Namespace, deployment.JobID)
-    .find((job) => job.Stable && job.Version !== deployment.JobVersion);
+  return updated(q, index, evaluation, job?.Version ?? null);
 }
 
 async function pause(q: Exchange, api: Api): Promise<Response> {
@@ -210,10 +202,8 @@ async function setHealth(q: Exchange, api: Api): Promise<Response> {
   const deployment = demandDeployment(api, id);
   const { server } = api;
   const fails = unhealthy.length > 0;
-  const rollback = fails ? rollbackTarget(api, deployment) : undefined;
+  const failure = fails ? failureOf(server.state, deployment, FAILED_BY_ALLOCATIONS) : null;
   const evaluation = evaluationOf(api, deployment);
-  const lead = "Failed due to unhealthy allocations";
-  const description = rollback ? `${lead} - rolling back to job version ${rollback.Version}` : lead;
   const { index } = await server.propose({
     kind: "deployment.health",
     time: server.nowNs(),
@@ -221,8 +211,8 @@ async function setHealth(q: Exchange, api: Api): Promise<Response> {
     healthy,
     unhealthy,
     evals: [evaluation],
-    ...(fails ? { status: { status: "failed" as const, description } } : {}),
-    ...(rollback ? { job: { ...rollback, Stable: true } } : {}),
+    ...(failure ? { status: { status: "failed" as const, description: failure.description } } : {}),
+    ...(failure?.job ? { job: { ...failure.job, Stable: true } } : {}),
   });
-  return updated(q, index, evaluation, rollback?.Version ?? null);
+  return updated(q, index, evaluation, failure?.job?.Version ?? null);
 }
