@@ -10,6 +10,7 @@ import { ConfigError } from "../core/errors.ts";
 import type { SchedulerConfiguration } from "../core/types.ts";
 import { type ClientConfig, clientConfigDefaults } from "../client/config.ts";
 import type { ServerConfig } from "../server/context.ts";
+import { checkLimits } from "./config_limits.ts";
 
 type Duration = string;
 interface RawJoin {
@@ -177,6 +178,7 @@ export function resolveConfig(raw: RawConfig, options: { dev: boolean }): AgentC
   if (dataDir && !dataDir.startsWith("/")) {
     throw new ConfigError(`data-dir must be given as an absolute path: got ${dataDir}`);
   }
+  checkLimits(raw);
   const inMemory = isServer && storageOf(raw, dev, dataDir) === "inmem";
   if (!dataDir && !dev && !(inMemory && !isClient)) throw new ConfigError(NO_DATA_DIR);
   const bind = bindAddresses(raw, dev);

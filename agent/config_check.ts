@@ -24,6 +24,7 @@ export function checkFile(file: string, entries: Entry[]): FileConfig {
   const plain = entries.filter((entry) => !isDatacenterBlock(entry));
   const datacenters: Record<string, RawConfig> = {};
   for (const entry of entries.filter(isDatacenterBlock)) {
+    checker.labels(entry, "datacenter", 1);
     for (const [name, body] of labelledBodies(entry)) {
       if (!isEntries(body)) throw checker.error(entry, `datacenter ${JSON.stringify(name)} must be a block`);
       datacenters[name] = mergeRaw(
@@ -77,6 +78,13 @@ class Checker {
     return raw;
   }
 
+  /** Refuses more labels than a block takes. */
+  labels(entry: Entry, name: string, most: number): void {
+    if (entry.labels.length <= most) return;
+    const label = JSON.stringify(entry.labels[most]);
+    throw this.error(entry, `${name} has a label that it does not take: remove ${label}`);
+  }
+
   #unknown(entry: Entry, name: string, keys: Keys): void {
     if (MISTAKEN_KEYS.has(name)) {
       this.warnings.push(
@@ -101,6 +109,7 @@ class Checker {
   }
 
   #value(entry: Entry, key: Key, path: string[]): unknown {
+    this.labels(entry, path.join("."), key.kind === "labelled" ? 1 : 0);
     if (key.kind === "block") return this.#blockValue(entry, key.keys, path);
     if (key.kind === "labelled") {
       const pairs = labelledBodies(entry).map(([label, body]) => {
@@ -109,18 +118,19 @@ class Checker {
       });
       return Object.fromEntries(pairs);
     }
-    return this.#scalar(entry, key.kind, path.join("."));
+    const value = this.#scalar(entry, key.kind, path.join("."));
+    const negative = typeof value === "number"
+      ? value < 0
+      : key.kind === "duration" && `${value}`.startsWith("-");
+    if (negative && key.use === "used") throw this.error(entry, `${path.join(".")} must not be negative`);
+    return value;
   }
 
   #blockValue(entry: Entry, keys: Keys, path: string[]): unknown {
     if (isEntries(entry.value)) return this.block(entry.value, keys, path);
-    // JSON may write a block as a list of one.
-    if (Array.isArray(entry.value) && entry.value.length === 1) {
-      const only = entry.value[0];
-      if (typeof only === "object" && only !== null && !Array.isArray(only)) {
-        const inner = Object.entries(only).map(([name, value]) => ({ ...entry, name, value, labels: [] }));
-        return this.block(inner, keys, path);
-      }
+    // JSON may write a block as a list of objects, which stand for the block written several times.
+    if (Array.isArray(entry.value) && entry.value.length > 0 && entry.value.every(isPlainObject)) {
+      return entry.value.map((each) => this.block(plainEntries(each, entry), keys, path)).reduce(mergeRaw);
     }
     throw this.error(entry, `${path.join(".")} must be a block, got ${describe(entry.value)}`);
   }
@@ -151,10 +161,19 @@ class Checker {
         throw wrong("a list of strings");
       case "map":
         if (!isEntries(value)) throw wrong("a block of keys and values");
-        return Object.fromEntries(value.map((inner) => [inner.name, String(toPlain(inner.value))]));
+        return Object.fromEntries(
+          value.map((inner) => [inner.name, this.#text(inner, `${name}.${inner.name}`)]),
+        );
       case "any":
         return toPlain(value);
     }
+  }
+
+  #text(entry: Entry, name: string): string {
+    if (typeof entry.value === "object" || entry.isBlock) {
+      throw this.error(entry, `${name} must be a string, got ${describe(entry.value)}`);
+    }
+    return String(entry.value);
   }
 
   #number(entry: Entry, kind: "int" | "float", name: string): number {
@@ -184,6 +203,21 @@ class Checker {
       );
     }
   }
+}
+
+function isPlainObject(value: unknown): value is Record<string, Plain> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** An object inside of a JSON list as entries; they stand where the list does. */
+function plainEntries(object: Record<string, Plain>, place: Entry): Entry[] {
+  return Object.entries(object).map(([name, value]) => ({
+    name,
+    labels: [],
+    line: place.line,
+    value: isPlainObject(value) ? plainEntries(value, place) : value,
+    isBlock: false,
+  }));
 }
 
 function describe(value: Plain | Entry[]): string {

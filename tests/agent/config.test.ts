@@ -164,3 +164,31 @@ test("flagsToConfig: flags set the keys they stand for and win over files", () =
   assert.throws(() => flagsToConfig({ meta: ["novalue"] }, ["meta"]), /expected key=value/);
   assert.throws(() => flagsToConfig({ "dev-vault": true }, ["dev-vault"]), /Vault is not built yet/);
 });
+
+test("loadConfig: labels, lists and signs that a key does not take are errors with their line", async () => {
+  const cases: [text: string, message: RegExp][] = [
+    [`server "x" {\n}`, /a\.hcl:1: server has a label that it does not take: remove "x"/],
+    [`datacenter "a" "b" {\n}`, /a\.hcl:1: datacenter .*"b"/],
+    [`client {\n  meta {\n    c = [1]\n  }\n}`, /a\.hcl:3: client\.meta\.c must be a string, got a list/],
+    [`ports {\n  http = -1\n}`, /a\.hcl:2: ports\.http must not be negative/],
+    [`server {\n  heartbeat_grace = "-5s"\n}`, /a\.hcl:2: server\.heartbeat_grace must not be negative/],
+  ];
+  for (const [text, message] of cases) await assert.rejects(load({ "a.hcl": text }), message);
+});
+
+test("loadConfig: a list of objects in JSON is the block written several times", async () => {
+  const { raw } = await load({
+    "a.json": `{"server": [{"enabled": true}, {"server_join": {"retry_max": 3}, "num_schedulers": 2}]}`,
+  });
+  assert.deepEqual(raw.server, { enabled: true, server_join: { retry_max: 3 }, num_schedulers: 2 });
+});
+
+test("resolveConfig: values of the right type that cannot be are refused", () => {
+  const refused = (raw: Parameters<typeof resolveConfig>[0], message: RegExp) =>
+    assert.throws(() => resolveConfig(raw, { dev: true }), message);
+  refused({ ports: { http: 99999 } }, /ports\.http must be a port, at most 65535: got 99999/);
+  refused({ client: { min_dynamic_port: 40000, max_dynamic_port: 30000 } }, /Invalid dynamic port range/);
+  refused({ client: { reserved: { reserved_ports: "1-99999" } } }, /reserved_ports "1-99999" invalid/);
+  refused({ client: { reserved: { reserved_ports: "22,x" } } }, /"x" is no port/);
+  refused({ server: { enabled_schedulers: ["nope"] } }, /enabled_schedulers: "nope" is unknown/);
+});
