@@ -16,14 +16,11 @@ const LOG = [
   1.531383769920937332e-01,
   1.479819860511658591e-01,
 ] as const;
-/** Coefficients for exp on [0, ln2/2], from r². */
-const EXP = [
-  1.66666666666666657415e-01,
-  -2.77777777770155933842e-03,
-  6.61375632143793436117e-05,
-  -1.65339022054652515390e-06,
-  4.13813679705723846039e-08,
-] as const;
+/** ln 2 in two parts, so that multiples of the first are exact. */
+const EXP_LN2_HIGH = 0.69314718055966295651160180568695068359375;
+const EXP_LN2_LOW = 0.28235290563031577122588448175013436025525412068e-12;
+/** Of the Taylor series of (exp(x) - 1) / x, the highest power first. */
+const EXP = [1 / 40320, 1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 0.5, 1] as const;
 
 const bits = new DataView(new ArrayBuffer(8));
 
@@ -67,17 +64,42 @@ export function log(x: number): number {
   const t1 = s2 * (LOG[0] + s4 * (LOG[2] + s4 * (LOG[4] + s4 * LOG[6])));
   const t2 = s4 * (LOG[1] + s4 * (LOG[3] + s4 * LOG[5]));
   const half = 0.5 * f * f;
-  return k * LN2_HIGH - ((half - (s * (half + t1 + t2) + k * LN2_LOW)) - f);
+  return k * LN2_HIGH - ((half - (s * (half + (t1 + t2)) + k * LN2_LOW)) - f);
 }
 
+/** a · b + c, rounded once. The numbers are of ordinary size. */
+function multiplyAdd(a: number, b: number, c: number): number {
+  const [x, xExponent] = integerParts(a);
+  const [y, yExponent] = integerParts(b);
+  const [z, zExponent] = integerParts(c);
+  const exponent = Math.min(xExponent + yExponent, zExponent);
+  const sum = ((x * y) << BigInt(xExponent + yExponent - exponent)) + (z << BigInt(zExponent - exponent));
+  return scale(Number(sum), exponent);
+}
+
+/** x = mantissa · 2^exponent. */
+function integerParts(x: number): [mantissa: bigint, exponent: number] {
+  if (x === 0) return [0n, 0];
+  const [fraction, exponent] = split(x);
+  return [BigInt(fraction * 2 ** 53), exponent - 53];
+}
+
+/** e to the power of x, |x| ≤ 710: a series near zero, squared four times. */
 function exp(x: number): number {
-  const k = Math.trunc(LOG2_E * x + (x < 0 ? -0.5 : 0.5));
-  const high = x - k * LN2_HIGH;
-  const low = k * LN2_LOW;
-  const r = high - low;
-  const t = r * r;
-  const c = r - t * (EXP[0] + t * (EXP[1] + t * (EXP[2] + t * (EXP[3] + t * EXP[4]))));
-  return scale(1 - ((low - (r * c) / (2 - c)) - high), k);
+  const k = roundHalfEven(LOG2_E * x);
+  let r = multiplyAdd(-k, EXP_LN2_HIGH, x);
+  r = multiplyAdd(-k, EXP_LN2_LOW, r) * 0.0625;
+  let series: number = EXP[0];
+  for (const coefficient of EXP.slice(1)) series = multiplyAdd(series, r, coefficient);
+  let grown = r * series;
+  for (let i = 0; i < 3; i++) grown *= grown + 2;
+  return scale(multiplyAdd(grown, grown + 2, 1), k);
+}
+
+function roundHalfEven(x: number): number {
+  const floor = Math.floor(x);
+  const rest = x - floor;
+  return rest > 0.5 || (rest === 0.5 && floor % 2 !== 0) ? floor + 1 : floor;
 }
 
 /** x to the power of y. */

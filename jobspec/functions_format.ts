@@ -179,8 +179,8 @@ function floatText(verb: Verb, value: HclNumber): string {
     const sign = value.infinity < 0 ? "-" : "+";
     return field({ ...verb, flags: verb.flags.replace("0", "") }, sign, "Inf", false);
   }
-  const magnitude = value.abs();
-  const sign = signOf(verb, value.sign < 0);
+  const magnitude = value.isNegative ? value.negate() : value;
+  const sign = signOf(verb, value.isNegative);
   const { mode } = verb;
   if (mode === "f") return field(verb, sign, magnitude.toFixed(verb.precision ?? 6), true);
   if (mode === "e" || mode === "E") {
@@ -200,7 +200,7 @@ function scientific(digits: string, point: number, letter: string): string {
 /** %g: the exponent form for very large and very small numbers. */
 function general(value: HclNumber, precision: number | undefined, letter: string): string {
   if (value.infinity !== 0) return value.toString();
-  if (value.sign < 0) return `-${general(value.negate(), precision, letter)}`;
+  if (value.isNegative) return `-${general(value.negate(), precision, letter)}`;
   let [digits, point] = precision === undefined
     ? (value.sign === 0 ? ["0", 1] as [string, number] : value.shortest())
     : value.significant(Math.max(1, precision));

@@ -106,7 +106,7 @@ function taggedScalar(tag: string, text: string): Value {
 class YamlReader {
   readonly #anchors = new Map<string, Value>();
 
-  constructor(readonly budget: Budget) {}
+  constructor(readonly source: string, readonly budget: Budget) {}
 
   read(node: Node | null | undefined): Value {
     this.budget.items(1);
@@ -133,7 +133,12 @@ class YamlReader {
   }
 
   #scalar(node: Scalar): Value {
-    const text = node.type === "PLAIN" ? node.source ?? "" : String(node.value ?? "");
+    const block = node.type === "BLOCK_LITERAL" || node.type === "BLOCK_FOLDED";
+    const text = node.type === "PLAIN"
+      ? node.source ?? ""
+      : block
+      ? this.#blockText(node)
+      : String(node.value ?? "");
     const tag = node.tag?.startsWith(TAG) ? node.tag.slice(TAG.length) : node.tag;
     const quoted = node.type === "QUOTE_SINGLE" || node.type === "QUOTE_DOUBLE";
     if (tag !== undefined) {
@@ -142,7 +147,19 @@ class YamlReader {
       const textual = quoted && tag !== "binary" && /^(?:[-+0-9yYnNtTfFoO~.]|$)/.test(text);
       return textual ? normalizeText(text) : taggedScalar(tag, text);
     }
-    return node.type === "PLAIN" ? plainScalar(text) : normalizeText(text);
+    if (node.type === "PLAIN") return plainScalar(text);
+    if (!block) return normalizeText(text);
+    // As in the reference, a block is read as a plain scalar first: "yes" becomes "true", "0x10" "16", "~" null.
+    const value = plainScalar(text);
+    if (value instanceof HclNumber && value.infinity !== 0) return value.infinity < 0 ? "-Inf" : "+Inf";
+    return value instanceof NullValue ? value : convert(value, "string");
+  }
+
+  /** A last line that no line end follows has none in the value either. */
+  #blockText(node: Scalar): string {
+    const text = String(node.value ?? "");
+    const reachesEnd = (node.range?.[1] ?? 0) >= this.source.length && !/\n[ \t]*$/.test(this.source);
+    return reachesEnd && text.endsWith("\n") ? text.slice(0, -1) : text;
   }
 
   #map(node: YAMLMap): Value {
@@ -209,7 +226,7 @@ function decodeYaml(text: string, budget: Budget): Value {
   if (documents.length > 1) throw new FunctionError("only a single document is allowed");
   const contents = documents[0]!.contents as Node | null;
   if (contents === null && text.trim() === "") throw new FunctionError("missing start of document");
-  return new YamlReader(budget).read(contents);
+  return new YamlReader(text, budget).read(contents);
 }
 
 export const YAML_FUNCTIONS: Record<string, FunctionSpec> = {

@@ -163,7 +163,7 @@ export class HclNumber {
     return new HclNumber(negative ? -0 : 0, undefined, 0, precision, 0);
   }
 
-  get #negative(): boolean {
+  get isNegative(): boolean {
     return Object.is(this.small, -0) || this.sign < 0;
   }
 
@@ -255,7 +255,7 @@ export class HclNumber {
     const [a, x] = this.#parts();
     const [b, y] = other.#parts();
     const product = a * b;
-    if (product === 0n) return HclNumber.#zero(this.#negative !== other.#negative, larger);
+    if (product === 0n) return HclNumber.#zero(this.isNegative !== other.isNegative, larger);
     // The reference keeps up to 512 bits of a product, also when its operands had fewer.
     const kept = Math.max(
       larger,
@@ -276,7 +276,7 @@ export class HclNumber {
     const precision = Math.max(this.precision, other.precision);
     const [a, x] = this.#parts();
     const [b, y] = other.#parts();
-    if (a === 0n) return HclNumber.#zero(this.#negative !== other.#negative, precision);
+    if (a === 0n) return HclNumber.#zero(this.isNegative !== other.isNegative, precision);
     const sign = b < 0n ? -1n : 1n;
     return HclNumber.#quotient(a * sign, b * sign, x - y, precision);
   }
