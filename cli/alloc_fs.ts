@@ -40,9 +40,10 @@ interface Start {
   lines: number | undefined;
 }
 
+/** Without -tail the numbers say nothing, as in Nomad: scripts that pass them get everything. */
 function startOf(flags: TailFlags): Start {
+  if (!flags.tail) return { origin: "start", offset: 0, lines: undefined };
   if (flags.c >= 0) return { origin: "end", offset: flags.c, lines: undefined };
-  if (!flags.tail && flags.n < 0) return { origin: "start", offset: 0, lines: undefined };
   const lines = flags.n >= 0 ? flags.n : DEFAULT_LINES;
   return { origin: "end", offset: Math.min(lines * BYTES_PER_LINE, WINDOW_MAX_BYTES), lines };
 }
@@ -96,6 +97,9 @@ async function showLog(
   what: { task: string; type: "stdout" | "stderr"; signal: AbortSignal },
 ): Promise<void> {
   const { flags } = context;
+  if (flags.tail && flags.n >= 0 && flags.c >= 0) {
+    throw new CommandError(`Failed to read ${what.type} file: both -n and -c set`);
+  }
   const start = startOf(flags);
   try {
     const response = await context.api.request("GET", `/v1/client/fs/logs/${alloc.ID}`, {
@@ -115,7 +119,7 @@ async function showLog(
     await pourFrom(context, response.body, start, isAlone ? "stdout" : what.type);
   } catch (error) {
     if (!(error instanceof RequestError)) throw error;
-    const doing = flags.tail || flags.n >= 0 || flags.c >= 0 ? "error tailing file" : "error reading file";
+    const doing = flags.tail ? "error tailing file" : "error reading file";
     const text = `Failed to read ${what.type} file: ${doing}: ${error.message}`;
     throw new CommandError(error.hint ? `${text}\n${error.hint}` : text);
   }
@@ -194,6 +198,7 @@ When ACLs are enabled, this command requires a token with the 'read-fs',
       throw new UsageError(flags.job ? "A job ID is required" : "An allocation ID is required");
     }
     if (args.length > 2) throw new UsageError("This command takes one or two arguments: <allocation> <path>");
+    if (flags.tail && flags.n >= 0 && flags.c >= 0) throw new CommandError("Both -n and -c are not allowed");
     const alloc = await pickAlloc(context, args[0]!, flags, "");
     await untilInterrupted(context, (signal) => showPath(context, alloc, args[1] ?? "/", signal));
     return 0;

@@ -80,7 +80,7 @@ the 'plan-job' capability for the job's namespace.`,
         "*api.JobPlanResponse",
       );
     } else {
-      show(context, answer.data, { ...flags, path });
+      show(context, answer.data, { ...flags, path, type: job.Type ?? "service" });
     }
     return exitCode(answer.data);
   },
@@ -110,6 +110,7 @@ interface ShowOptions {
   "hcl2-strict": boolean;
   json: boolean;
   path: string;
+  type: string;
 }
 
 function show(context: Context, plan: PlanAnswer, options: ShowOptions): void {
@@ -119,7 +120,7 @@ function show(context: Context, plan: PlanAnswer, options: ShowOptions): void {
     ui.output(`${formatJobDiff(plan.Diff, options.verbose, c).trimEnd()}${c.reset}\n`);
   }
   ui.coloured(`${c.bold}Scheduler dry-run:${c.reset}`);
-  ui.coloured(dryRun(context, plan));
+  ui.coloured(dryRun(context, plan, options.type));
   ui.output("");
   if (plan.Warnings) showWarnings(context, plan.Warnings);
   const command = runCommandLine(plan.JobModifyIndex, options);
@@ -143,14 +144,15 @@ function runCommandLine(index: number, options: ShowOptions): string {
 }
 
 /** What the scheduler would do, line by line. */
-function dryRun(context: Context, plan: PlanAnswer): string {
+function dryRun(context: Context, plan: PlanAnswer, type: string): string {
   const { c } = context.ui;
   const lines: string[] = [];
   const failed = failedGroups(plan.FailedTGAllocs);
   if (failed.length === 0) {
     lines.push(`${c.bold}${c.green}- All tasks successfully allocated.${c.reset}`);
   } else {
-    lines.push(`${c.bold}${c.yellow}- WARNING: Failed to place all allocations.${c.reset}`);
+    const what = type === "system" || type === "sysbatch" ? "allocations on all nodes" : "all allocations";
+    lines.push(`${c.bold}${c.yellow}- WARNING: Failed to place ${what}.${c.reset}`);
     for (const [group, metric] of failed) {
       lines.push(`  ${c.yellow}Task Group ${quote(group)} (${failedCountText(metric)}):`);
       lines.push(`${c.reset}${c.yellow}${explainMetrics(metric, "    ").join("\n")}${c.reset}`);

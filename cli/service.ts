@@ -92,7 +92,7 @@ capability for the namespace.`,
   },
 });
 
-/** The service with this name; its instances are asked for whether it is known or not when nothing matches. */
+/** The service that a name or the beginning of one means. */
 async function resolveService(context: Context, typed: string): Promise<string> {
   const { data } = await attempt(
     "Error listing service registrations",
@@ -109,6 +109,10 @@ async function resolveService(context: Context, typed: string): Promise<string> 
     throw new CommandError(
       `Prefix matched multiple services\n\n${formatServices(found, context.api.namespace === "*")}`,
     );
+  }
+  if (matching.length === 0) {
+    const why = `No service registrations with prefix ${JSON.stringify(typed)} found`;
+    throw new CommandError(`Error listing service registrations: ${why}`);
   }
   return typed;
 }

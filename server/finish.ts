@@ -47,7 +47,6 @@ export function finish(builder: PlanBuilder, outcome: Outcome): Plan {
       { DesiredTGUpdates: outcome.desired, PreemptedAllocs: evictedStubs(builder) },
     DeploymentID: outcome.deploymentId || evaluation.DeploymentID,
     SnapshotIndex: outcome.snapshotIndex,
-    WaitUntil: null,
     ModifyTime: outcome.nowNs,
   };
   if (more) done.Status = wasBlocked ? "blocked" : "pending";

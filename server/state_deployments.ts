@@ -51,8 +51,11 @@ function refuseEnded(w: Write, id: string, verb: string): ApplyResult | null {
   return isActive(known) ? null : refuse(500, `can't ${verb} terminal deployment`);
 }
 
+/** What is gone back to was stable, and so is the version that repeats it. */
 function writeRevert(w: Write, job: Job | undefined): void {
-  if (job) upsertJob(w, job, null);
+  if (!job) return;
+  const { job: written } = upsertJob(w, job, null);
+  setVersionStable(w, written.Namespace, written.ID, written.Version, true);
 }
 
 function putEvals(w: Write, c: { job?: Job; evals: Of<"deployment.status">["evals"] }): void {

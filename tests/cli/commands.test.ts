@@ -399,13 +399,25 @@ test("alloc logs asks for the task when there are several", async () => {
 
 test("alloc logs -stderr and -c go to stdout, from the end", async () => {
   const routes = { ...ALLOC, [`GET /v1/client/fs/logs/${ALLOC_ID}`]: { status: 200, text: "tail" } };
-  const { run, asked } = await ask(routes, ["alloc", "logs", "-stderr", "-c", "4", "aabbccdd", "a"]);
+  const { run, asked } = await ask(routes, ["alloc", "logs", "-stderr", "-tail", "-c", "4", "aabbccdd", "a"]);
   assert.equal(run.stdout, "tail");
   const { query } = asked.at(-1)!;
   assert.deepEqual(
     ["type", "origin", "offset", "follow", "task"].map((name) => query.get(name)),
     ["stderr", "end", "4", "false", "a"],
   );
+  const whole = await ask(routes, ["alloc", "logs", "-n", "1", "-c", "4", "aabbccdd", "a"]);
+  assert.equal(whole.asked.at(-1)!.query.get("origin"), "start", "without -tail they say nothing");
+  const both = await ask(routes, ["alloc", "logs", "-tail", "-n", "1", "-c", "4", "aabbccdd", "a"]);
+  assert.deepEqual([both.run.code, both.run.stderr], [1, "Failed to read stdout file: both -n and -c set\n"]);
+});
+
+test("service info of an unknown service is an error", async () => {
+  const { run } = await ask({ "GET /v1/services": json([]) }, ["service", "info", "nope"]);
+  assert.deepEqual([run.code, run.stderr], [
+    1,
+    'Error listing service registrations: No service registrations with prefix "nope" found\n',
+  ]);
 });
 
 test("alloc logs -f shows both streams and ends with Ctrl-C, exit 0", async () => {
