@@ -10,6 +10,8 @@ const SCHEDULERS = ["service", "batch", "system", "sysbatch"];
 export function checkLimits(raw: RawConfig): void {
   for (const [kind, port] of Object.entries(raw.ports ?? {})) checkPort(`ports.${kind}`, port);
   checkClient(raw.client ?? {});
+  // Flags do not pass through the reader of files, which refuses negative numbers.
+  if ((raw.server?.bootstrap_expect ?? 0) < 0) throw new ConfigError("bootstrap_expect must not be negative");
   for (const name of raw.server?.enabled_schedulers ?? []) {
     if (SCHEDULERS.includes(name)) continue;
     throw new ConfigError(
