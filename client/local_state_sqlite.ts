@@ -25,6 +25,8 @@ export type StateCall = { op: "open"; path: string } | { op: "write"; writes: St
   op: "close";
 };
 
+const HOLDER_ENDS_MS = 1000;
+
 export interface StateRows {
   allocs: { id: string; json: string }[];
   tasks: { id: string; task: string; json: string }[];
@@ -53,7 +55,12 @@ async function lockDirectory(stateDir: string): Promise<void> {
     throw error;
   });
   const [pid = "", ticks = ""] = holder.split(" ");
-  if (holder !== own && /^\d+$/.test(pid) && ticks !== "" && await startTicks(Number(pid)) === ticks) {
+  const isHeld = async () =>
+    holder !== own && /^\d+$/.test(pid) && ticks !== "" && await startTicks(Number(pid)) === ticks;
+  // Who kills an agent and starts the next at once meets the first while it still dies.
+  const deadline = performance.now() + HOLDER_ENDS_MS;
+  while (await isHeld() && performance.now() < deadline) await new Promise((wake) => setTimeout(wake, 50));
+  if (await isHeld()) {
     throw new ConfigError(
       `Cannot use state directory ${stateDir}: the agent with pid ${pid} uses it; stop it or set another data_dir`,
     );
@@ -61,11 +68,13 @@ async function lockDirectory(stateDir: string): Promise<void> {
   await writeFile(path, own, { mode: 0o600 });
 }
 
-/** When a process started, in the kernel's ticks; "" when it does not run or the host has no /proc. */
+/** When a process started, in the kernel's ticks; "" when it runs no more (zombies too) or the host has no /proc. */
 async function startTicks(pid: number): Promise<string> {
   try {
     const stat = await readProc(`/proc/${pid}/stat`);
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    // A killed agent whose parent does not reap it (as the first process of some containers) stays a zombie for good.
+    return fields[0] === "Z" || fields[0] === "X" ? "" : fields[19] ?? "";
   } catch (gone) {
     void gone;
     return "";

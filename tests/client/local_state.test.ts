@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -71,4 +73,26 @@ test("openSqliteState refuses a directory that another agent uses", () =>
     const state = await openSqliteState(dir, silentLogger);
     assert.deepEqual((await state.load()).allocations, []);
     await state.close();
+  }));
+
+test("openSqliteState takes over from an agent that was killed and that nobody reaped", () =>
+  withDir(async (dir) => {
+    // The child of a process that does not wait for it stays a zombie.
+    const parent = spawn("/bin/sh", ["-c", "sleep 0.01 & echo $!; exec sleep 60"], {
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    try {
+      const [line] = await once(parent.stdout!, "data") as [Buffer];
+      const pid = String(line).trim();
+      let fields: string[];
+      do {
+        const stat = await readFile(`/proc/${pid}/stat`, "utf8");
+        fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+      } while (fields[0] !== "Z");
+      await writeFile(join(dir, "client.lock"), `${pid} ${fields[19]}`);
+      const state = await openSqliteState(dir, silentLogger);
+      await state.close();
+    } finally {
+      parent.kill("SIGKILL");
+    }
   }));
