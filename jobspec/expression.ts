@@ -196,11 +196,11 @@ export class Evaluator {
   }
 
   #traversal(node: Expression & { kind: "traversal" }): Value {
+    const root = this.lookup(node.root);
+    if (root !== undefined) return this.#steps(root, node.steps, 0);
     if (this.options.unknownNames === "constant") {
       return this.fail(node, "Variables not allowed", "Variables may not be used here.");
     }
-    const root = this.lookup(node.root);
-    if (root !== undefined) return this.#steps(root, node.steps, 0);
     if (this.options.unknownNames === "runtime") {
       const text = runtimeReference(this.source.text, node.start, node.end);
       this.budget.text(text.length);

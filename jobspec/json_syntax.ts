@@ -1,8 +1,7 @@
 // HCL's JSON syntax: a job file that begins with `{`. Parses JSON with positions, and reads an object as a body: what
 // is a block and what an attribute depends on the names that are asked for. Strings are templates.
 // Never throws for wrong input; a syntax error ends the parse (JSON leaves nothing to recover at).
-import type { Diagnostics } from "./diagnostics.ts";
-import { SourceFile } from "./diagnostics.ts";
+import { type Diagnostics, type Place, placeText, SourceFile } from "./diagnostics.ts";
 import { TOKENS_MAX } from "./lexer.ts";
 import { HclNumber, NumberError } from "./number.ts";
 import { parseTemplateText } from "./parser.ts";
@@ -278,7 +277,7 @@ export function readJsonBody(body: Body, blocks: BlockNames, diagnostics: Diagno
   const json = body.json!;
   const { source } = body;
   const out: { attributes: Attribute[]; blocks: Block[] } = { attributes: [], blocks: [] };
-  const seen = new Set<string>();
+  const seen = new Map<string, Place>();
   for (const property of json.properties) {
     const name = normalizeText(property.name);
     const labels = blocks.get(name);
@@ -288,15 +287,16 @@ export function readJsonBody(body: Body, blocks: BlockNames, diagnostics: Diagno
       continue;
     }
     const place = { source, start: property.nameStart, end: property.nameEnd };
-    if (seen.has(name)) {
+    const earlier = seen.get(name);
+    if (earlier) {
       diagnostics.error(
         place,
         "Duplicate argument",
-        `The argument "${name}" was already set. Each argument may be set only once.`,
+        `The argument "${name}" was already set at ${placeText(earlier)}.`,
       );
       continue;
     }
-    seen.add(name);
+    seen.set(name, place);
     out.attributes.push({
       name,
       nameStart: property.nameStart,

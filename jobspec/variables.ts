@@ -126,8 +126,10 @@ export class Variables {
     const content = rawContent(declaration.body, names, evaluator);
     let fallback: Attribute | undefined;
     for (const attribute of content.attributes) {
-      if (attribute.name === "type") variable.type = this.#type(attribute);
-      else if (attribute.name === "default") fallback = attribute;
+      if (attribute.name === "type") {
+        variable.type = this.#type(attribute);
+        if (variable.type === undefined) variable.value = UNKNOWN;
+      } else if (attribute.name === "default") fallback = attribute;
       else if (attribute.name === "description") {
         evaluator.forSource(attribute.source).evaluate(attribute.expression);
       } else this.#unknownArgument(attribute, Object.keys(variableTable.attributes));
@@ -341,7 +343,7 @@ export class Variables {
     const json = /^\s*\{/.test(file.source);
     const before = this.#diagnostics.errorCount;
     const body: Body = json ? parseJsonBody(source, this.#diagnostics) : parseBody(source, this.#diagnostics);
-    const content = rawContent(body, new Map(), this.#constant(source));
+    const content = rawContent(body, new Map([["variable", 1]]), this.#constant(source));
     for (const inner of content.blocks) this.#blockInFile(inner, file.name);
     for (const attribute of content.attributes) {
       const variable = this.#variables.get(attribute.name);
@@ -376,7 +378,12 @@ export class Variables {
   #blockInFile(inner: Block, file: string): void {
     const place = { source: inner.source, start: inner.typeStart, end: inner.typeEnd };
     const name = inner.labels[0]?.text;
-    if (inner.type !== "variable" || name === undefined) return this.#unknownBlock(inner, []);
+    if (inner.type !== "variable" || name === undefined) {
+      this.#diagnostics.error(place, `Unexpected "${inner.type}" block`, "Blocks are not allowed here.", {
+        expected: `${inner.type} = …`,
+      });
+      return;
+    }
     this.#diagnostics.error(
       place,
       "Variable declaration in a .var file",

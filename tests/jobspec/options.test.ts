@@ -45,6 +45,32 @@ test("variables: text for a string is taken as it stands, for other types it is 
   assert.throws(() => meta("max(var.v...)", { variables: { v: "[1" } }, list), JobspecError);
 });
 
+test("variables: a default or a file may calculate, also with for, but refers to nothing", () => {
+  const source = 'v = join("", [])\n';
+  assert.throws(
+    () => meta("1", { variableFiles: [{ name: "f", source }] }, DECLARED),
+    /Function calls not allowed/,
+  );
+  const calculated = { name: "f", source: 'v = "${1 + 1}%{ for x in ["a", "b"] }${x}%{ endfor }"\n' };
+  assert.equal(meta("var.v", { variableFiles: [calculated] }, DECLARED), "2ab");
+  assert.equal(
+    meta('join("-", var.v)', {}, 'variable "v" {\n  default = [for x in ["a"]: "${x}${x}"]\n}\n'),
+    "aa",
+  );
+  const file = { name: "f", source: "v = [for x in [1]: y]\n" };
+  assert.throws(() => meta("1", { variableFiles: [file] }, DECLARED), /Variables may not be used here/);
+});
+
+test("variables: a file sets them and declares none", () => {
+  const declares = ['variable "w" {\n}\n', '{"variable": {"w": {"default": 1}}}'];
+  for (const source of declares) {
+    assert.throws(
+      () => meta("1", { variableFiles: [{ name: "f", source }] }, DECLARED),
+      /declaration in a \.var file/,
+    );
+  }
+});
+
 test("variables: values for undeclared ones are refused, unless not strict; the environment's never are", () => {
   assert.throws(() => meta("1", { variables: { nope: "1" } }), /"nope" variable/);
   assert.equal(meta("1", { variables: { nope: "1" }, strict: false }), "1");
