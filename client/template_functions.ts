@@ -2,6 +2,7 @@
 // task's environment and its files. Each takes its arguments in the order of the template and checks them.
 import { createHash } from "node:crypto";
 import { Buffer } from "node:buffer";
+import { formatGoTime } from "./go_time.ts";
 
 export interface FunctionContext {
   env: Record<string, string>;
@@ -208,7 +209,7 @@ const world: Record<string, TemplateFunction> = {
   timestamp: (args, { nowMs }) => {
     if (args.length === 0) return `${new Date(nowMs).toISOString().slice(0, 19)}Z`;
     if (args[0] === "unix") return String(Math.floor(nowMs / 1000));
-    throw new RangeError(`format ${toText(args[0])} is not supported: use none or "unix"`);
+    return formatGoTime(nowMs, text(args, 0));
   },
 };
 

@@ -39,6 +39,12 @@ test("renderTemplate evaluates like Go's text/template", () => {
     ['{{ and 1 0 }}{{ or 0 "x" }}{{ not false }}', "0xtrue"],
     ['{{ file "local/x" }}', "file!"],
     ["{{ timestamp }}", "2026-01-02T03:04:05Z"],
+    ['{{ timestamp "2006-01-02T15:04:05Z07:00" }}', "2026-01-02T03:04:05Z"],
+    [
+      '{{ timestamp "Monday Mon January Jan _2 2 06 3:4:5PM 03pm MST -0700 002" }}',
+      "Friday Fri January Jan  2 2 26 3:4:5AM 03am UTC +0000 002",
+    ],
+    ['{{ timestamp "15:04:05.000 05.999 05,00 at 1 o\'clock" }}', "03:04:05.000 05 05,00 at 1 o'clock"],
     ['{{ "a.b.c" | replaceAll "." "-" }} {{ "v1" | regexMatch "^v[0-9]$" }}', "a-b-c true"],
     ['{{ toJSON (split "," "a,b") }}', '["a","b"]'],
     ['{{ "x" | indent 4 }}', "    x"],
