@@ -2,7 +2,7 @@
 // merged over the result by the caller. Labelled datacenter blocks are applied here.
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { ConfigError, errorText } from "../core/errors.ts";
+import { ConfigError, fileErrorText } from "../core/errors.ts";
 import type { RawConfig } from "./config.ts";
 import type { FileConfig } from "./config_check.ts";
 import { mergeRaw } from "./config_merge.ts";
@@ -54,7 +54,7 @@ async function filesOf(path: string): Promise<string[]> {
   try {
     isFolder = (await stat(path)).isDirectory();
   } catch (error) {
-    throw new ConfigError(`Error loading configuration from ${path}: ${errorText(error)}`);
+    throw new ConfigError(`Error loading configuration from ${path}: ${fileErrorText("stat", path, error)}`);
   }
   if (!isFolder) return [path];
   const names = (await readdir(path)).filter((name) => /\.(hcl|json)$/.test(name) && !isBackup(name)).sort();
@@ -71,6 +71,6 @@ async function textOf(file: string): Promise<string> {
   try {
     return await readFile(file, "utf8");
   } catch (error) {
-    throw new ConfigError(`Error loading configuration from ${file}: ${errorText(error)}`);
+    throw new ConfigError(`Error loading configuration from ${file}: ${fileErrorText("open", file, error)}`);
   }
 }

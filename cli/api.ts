@@ -1,6 +1,7 @@
 // The HTTP API as commands use it: paths and query in, decoded JSON out, with the raw text (for exact -json output),
 // the index (for blocking queries) and the next page's token. Address, namespace, region, token and TLS come from
 // flags and environment. Never retries: a command says what failed at once.
+import { fileErrorText } from "../core/errors.ts";
 import { CommandError, RequestError } from "./errors.ts";
 import { type HttpResponse, openTransport, type TlsOptions, type Transport } from "./transport.ts";
 
@@ -243,6 +244,7 @@ function parseAddress(address: string): { base: URL; socketPath: string | undefi
     return { base: new URL("http://127.0.0.1"), socketPath: address.slice("unix://".length) };
   }
   if (scheme === undefined) {
+    if (!address.includes(":")) throw invalid('unsupported protocol scheme ""');
     throw invalid(`parse ${JSON.stringify(address)}: first path segment in URL cannot contain colon`);
   }
   if (scheme !== "http" && scheme !== "https") {
@@ -296,15 +298,5 @@ async function readTls(settings: ApiSettings, base: URL, cwd: string): Promise<T
 
 /** "open /x: no such file or directory": Go's words for a file that cannot be read. */
 export function openError(path: string, error: unknown, verb = "open"): string {
-  const code = (error as { code?: string }).code;
-  const why = code === "ENOENT"
-    ? "no such file or directory"
-    : code === "EACCES"
-    ? "permission denied"
-    : code === "EISDIR"
-    ? "is a directory"
-    : error instanceof Error
-    ? error.message
-    : String(error);
-  return `${verb} ${path}: ${why}`;
+  return fileErrorText(verb, path, error);
 }

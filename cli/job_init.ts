@@ -1,6 +1,7 @@
 // `job init`: writes an example job file to start from.
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
+import { fileErrorText } from "../core/errors.ts";
 import { bool, string } from "./args.ts";
 import { command } from "./command.ts";
 import { CommandError, UsageError } from "./errors.ts";
@@ -35,10 +36,10 @@ ${DEFAULT_NAME} unless another name is given.`,
     if (name === "") throw new UsageError("The file needs a name");
     const path = resolve(io.cwd, name);
     if (await exists(path)) throw new CommandError(`Job '${name}' already exists`);
-    await writeFile(
-      path,
-      flags.connect ? (flags.short ? CONNECT_SHORT : CONNECT) : flags.short ? SHORT : FULL,
-    );
+    const text = flags.connect ? (flags.short ? CONNECT_SHORT : CONNECT) : flags.short ? SHORT : FULL;
+    await writeFile(path, text).catch((error) => {
+      throw new CommandError(`Failed to write '${name}': ${fileErrorText("open", name, error)}`);
+    });
     ui.output(`Example job file written to ${name}`);
     return 0;
   },

@@ -53,3 +53,18 @@ export class ConfigError extends Error {
 export function errorText(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+const SYSTEM_TEXTS: Record<string, string> = {
+  ENOENT: "no such file or directory",
+  ENOTDIR: "not a directory",
+  EACCES: "permission denied",
+  EISDIR: "is a directory",
+  EROFS: "read-only file system",
+  ENOSPC: "no space left on device",
+};
+
+/** A failed file operation in the system's words, the same on every runtime: "open /x: permission denied". */
+export function fileErrorText(operation: string, path: string, error: unknown): string {
+  const why = SYSTEM_TEXTS[(error as { code?: string }).code ?? ""] ?? errorText(error);
+  return `${operation} ${path}: ${why}`;
+}

@@ -577,3 +577,21 @@ test("operator api sends what it is told and prints the answer as it is", async 
   assert.equal(asked[0]!.body, "{}");
   assert.equal(asked[0]!.query.get("x"), "1");
 });
+
+test("files and addresses that cannot be are told in the same words on every runtime", async () => {
+  const cases: [argv: string[], message: string][] = [
+    [
+      ["job", "init", "-short", "/nope/x"],
+      "Failed to write '/nope/x': open /nope/x: no such file or directory\n",
+    ],
+    [
+      ["status", "-address", "no scheme"],
+      "Error initializing client: invalid address 'no scheme': unsupported protocol scheme \"\"\n",
+    ],
+  ];
+  for (const [argv, message] of cases) {
+    const run = await runCli(argv, { cwd: directory });
+    assert.equal(run.code, 1);
+    assert.ok(run.stderr.startsWith(message), run.stderr);
+  }
+});
