@@ -71,9 +71,9 @@ export function parseJob(source: string | Uint8Array, options: ParseJobOptions =
   }
 }
 
-/** Native or JSON syntax, as the first character says. */
+/** Native or JSON syntax, as the first character that is no space says. */
 export function parseSyntax(file: SourceFile, diagnostics: Diagnostics): Body {
-  return file.text.startsWith("{") ? parseJsonBody(file, diagnostics) : parseBody(file, diagnostics);
+  return /^ *\{/.test(file.text) ? parseJsonBody(file, diagnostics) : parseBody(file, diagnostics);
 }
 
 class JobCompiler {

@@ -321,7 +321,8 @@ class BlockReader {
 
   read(value: JsonNode, missing: number, labels: readonly Label[]): void {
     const { property, name, source, diagnostics } = this.context;
-    if (value.kind === "null") return;
+    if (value.kind === "null" && missing === 0) return;
+    if (value.kind === "null") return this.#missingLabel(value);
     if (value.kind === "array" && (value.items.length > 0 || missing === 0)) {
       for (const item of value.items) this.read(item, missing, labels);
       return;
@@ -339,13 +340,7 @@ class BlockReader {
     }
     if (missing > 0 || value.kind === "array") {
       const properties = value.kind === "array" ? [] : value.properties;
-      if (properties.length === 0) {
-        diagnostics.error(
-          { source, start: value.start, end: value.end },
-          "Missing block label",
-          `At least one object property is required, whose name represents the ${name} block's label.`,
-        );
-      }
+      if (properties.length === 0) this.#missingLabel(value);
       for (const label of properties) {
         const text = normalizeText(label.name);
         this.read(label.value, missing - 1, [...labels, {
@@ -366,6 +361,15 @@ class BlockReader {
       body: bodyOf(value, source),
       source,
     });
+  }
+
+  #missingLabel({ start, end }: JsonNode): void {
+    const { name, source, diagnostics } = this.context;
+    diagnostics.error(
+      { source, start, end },
+      "Missing block label",
+      `At least one object property is required, whose name represents the ${name} block's label.`,
+    );
   }
 }
 
