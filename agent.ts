@@ -21,7 +21,7 @@ import { forwarder } from "./agent/forward.ts";
 import { LocalApi } from "./agent/local_api.ts";
 import { Client, type ClientEvent } from "./client/client.ts";
 import { systemClock, systemRandom } from "./core/env.ts";
-import { ConfigError, errorText } from "./core/errors.ts";
+import { ConfigError, errorText, fileErrorText } from "./core/errors.ts";
 import { listen, type Listener, type ListenOptions } from "./core/runtime.ts";
 import { createDrivers, type PluginConfig } from "./drivers/registry.ts";
 import { loadServerId, openStorage, Server } from "./server/server.ts";
@@ -118,7 +118,7 @@ export class Agent {
       if (this.config.server) await this.#startServer();
       if (this.config.client) await this.#createClient();
       await this.#serve();
-      await this.client?.start();
+      await this.#startClient();
       this.#tellMissingDrivers();
     } catch (error) {
       await this.stop();
@@ -227,6 +227,22 @@ export class Agent {
       logger: setup.log.module("client"),
     });
     this.client.onEvent((event) => this.#onClientEvent(event));
+  }
+
+  /** A directory that cannot be used is said in one line, with what to do. */
+  async #startClient(): Promise<void> {
+    try {
+      await this.client?.start();
+    } catch (error) {
+      const { code, path } = error as NodeJS.ErrnoException;
+      if (!["EACCES", "EROFS", "ENOTDIR", "EPERM", "ENOSPC"].includes(code ?? "") || path === undefined) {
+        throw error;
+      }
+      const text = fileErrorText("write", path, error);
+      throw new ConfigError(
+        `Cannot use the device's directories: ${text}: set data_dir to a writable folder`,
+      );
+    }
   }
 
   /** A driver that the configuration names and that this machine cannot run is said at once, in one line. */

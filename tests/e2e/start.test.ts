@@ -19,6 +19,9 @@ import {
   TestAgent,
 } from "./harness.ts";
 
+const LOOPBACK =
+  'bind_addr = "127.0.0.1"\nadvertise {\n http = "127.0.0.1"\n rpc = "127.0.0.1"\n serf = "127.0.0.1"\n}\n';
+
 /** Runs `agent` with this configuration until it ends by itself. */
 async function failsToStart(configuration: string, ...flags: string[]) {
   const folder = mkdtempSync(join(tmpdir(), "start-"));
@@ -55,10 +58,30 @@ test("agent: a data dir that cannot be written is one line that names it, exit 1
     `ports {\n http = 0\n rpc = 0\n serf = 0\n}\nbind_addr = "127.0.0.1"\nadvertise {\n http = "127.0.0.1"\n rpc = "127.0.0.1"\n serf = "127.0.0.1"\n}
 server {\n enabled = true\n bootstrap_expect = 1\n}\ndata_dir = "${blocked}/data"`,
   );
+  const device = await failsToStart(
+    `ports {\n http = 0\n}\n${LOOPBACK}client {\n enabled = true\n servers = ["127.0.0.1:1"]\n}\ndata_dir = "${blocked}"`,
+  );
   rmSync(folder, { recursive: true });
   assert.equal(output.code, 1);
   assert.match(output.stderr, /==> Cannot use data_dir .*file\/data/);
   assert.doesNotMatch(output.stderr, /\bat .*\.ts/, "no stack trace");
+  assert.equal(device.code, 1);
+  assert.match(device.stderr, /==> Cannot use the device's directories: .*file\/alloc: not a directory/);
+});
+
+test("agent: a second agent on the same data dir is one line, the first goes on", async () => {
+  const first = new TestAgent({ durable: true });
+  try {
+    await first.start();
+    const second = await failsToStart(
+      `ports {\n http = 0\n rpc = 0\n}\n${LOOPBACK}server {\n enabled = true\n bootstrap_expect = 1\n}\ndata_dir = "${first.folder}/data"`,
+    );
+    assert.equal(second.code, 1);
+    assert.match(second.stderr, /^(==> |Error: )Another process uses .*give this one its own data_dir$/m);
+    assert.notEqual(await first.get("/v1/status/leader"), "");
+  } finally {
+    await first.destroy();
+  }
 });
 
 test("agent: an unknown key stops the start with file, line and suggestion", async () => {
