@@ -116,8 +116,9 @@ class GenericRun {
     const { state, evaluation } = this.input;
     const latest = state.latestDeployment(evaluation.Namespace, evaluation.JobID);
     const job = this.#job;
-    const current = latest && job && latest.JobVersion === job.Version &&
-        latest.JobCreateIndex === job.CreateIndex && isActive(latest)
+    const isOfJob = latest && job && latest.JobCreateIndex === job.CreateIndex;
+    // The evaluation of a stop names the last deployment too, as in Nomad.
+    const current = isOfJob && (job.Stop || latest.JobVersion === job.Version && isActive(latest))
       ? latest.ID
       : "";
     this.#deploymentId = changes.deployment?.ID ?? current;
@@ -143,8 +144,9 @@ class GenericRun {
 
   /** Replacements first, then what is missing. Returns whether the plan was full before the end. */
   #placeAll(changes: ReconcileResult): boolean {
-    if (!this.#job || this.#job.Stop) return false;
+    if (!this.#job) return false;
     for (const group of this.#job.TaskGroups) this.#queued[group.Name] = 0;
+    if (this.#job.Stop) return false;
     const wishes = [...changes.destructive, ...changes.placements];
     for (const wish of wishes) this.#queued[wish.group.Name]!++;
     const portion = portionOf(this.#allocs.length, this.input.placementsMax);
