@@ -2,6 +2,7 @@
 // same run. Names: see `benches`; without any, all of them.
 import process from "node:process";
 import * as agents from "./agents.ts";
+import { commands } from "./commands.ts";
 import { jobspec } from "./jobspec.ts";
 import { machine, markdown, type Row } from "./measure.ts";
 import { placements } from "./placements.ts";
@@ -15,6 +16,7 @@ const benches: Record<string, () => Promise<Row[]>> = {
   placements: () => placements({ nodes: 1000, jobs: 10, perJob: 1000, type: "service" }),
   "placements-batch": () => placements({ nodes: 1000, jobs: 10, perJob: 1000, type: "batch" }),
   jobspec,
+  commands,
   "idle-memory": agents.idleMemory,
 };
 
