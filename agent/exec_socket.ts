@@ -145,7 +145,11 @@ class ExecSocket {
         const reason = (await response.text()).trim();
         return this.#close(response.status < 500 ? CLOSE_POLICY : CLOSE_ERROR, reason);
       }
-      for await (const line of readLines(response.body)) {
+      const output = response.body!.getReader();
+      this.#abort.signal.addEventListener("abort", () => void output.cancel().catch(nobodyLeft));
+      // The abort may have come while the answer was on its way.
+      if (this.#ended) return void output.cancel().catch(nobodyLeft);
+      for await (const line of readLines(output)) {
         if (this.#ended) break;
         this.#socket.send(line);
         while (this.#socket.bufferedBytes > OUTPUT_MAX_BYTES && !this.#ended) {
@@ -175,6 +179,11 @@ class ExecSocket {
     this.end();
     this.#socket.close(code, shorten(reason));
   }
+}
+
+/** What ended already cannot be cancelled, and need not be. */
+function nobodyLeft(alreadyEnded: unknown): void {
+  void alreadyEnded;
 }
 
 /** What fits into a close frame, whole characters only. */

@@ -93,7 +93,7 @@ class RunningExec {
     const stdin = this.session.stdin.getWriter();
     let open = true;
     try {
-      for await (const line of readLines(body)) {
+      for await (const line of body ? readLines(body.getReader()) : []) {
         const { stdin: input, tty_size: size } = JSON.parse(line) as InputFrame;
         // Without a terminal there is nothing that has a size.
         if (size && this.tty) await this.session.resize(size.width, size.height);

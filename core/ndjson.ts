@@ -8,13 +8,14 @@ export const NDJSON = "application/x-ndjson";
 
 const LINE_MAX_CHARS = 1024 * 1024;
 
-/** The lines of a body, without empty ones. Throws RangeError when one is too long, and what reading throws. */
+/**
+ * The lines of a body, without empty ones; whoever cancels the reader ends them. Throws RangeError when one is too long,
+ * and what reading throws.
+ */
 export async function* readLines(
-  body: ReadableStream<Uint8Array> | null,
+  reader: ReadableStreamDefaultReader<Uint8Array>,
 ): AsyncGenerator<string, void, void> {
-  if (!body) return;
   const decoder = new TextDecoder();
-  const reader = body.getReader();
   let rest = "";
   for (;;) {
     const { done, value } = await reader.read();

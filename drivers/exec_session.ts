@@ -74,7 +74,7 @@ export function execWithTerminal(
     ...streams(child),
     exitCode: exitOf(child),
     async resize(columns, rows) {
-      const terminal = terminalOf(child.pid ?? 0);
+      const terminal = await terminalOf(child, tools.stty);
       if (terminal === null) return;
       await run(tools.stty, ["-F", terminal, "rows", String(rows), "cols", String(columns)]);
     },
@@ -169,8 +169,27 @@ function terminalMembers(scriptPid: number): number[] {
   return tty === undefined ? [] : all.filter((stat) => stat.tty === tty).map((stat) => stat.pid);
 }
 
-/** "/dev/pts/N" of the command that `script` runs. Major 136–143 are the pseudo terminals. */
-function terminalOf(scriptPid: number): string | null {
+/** How long `script` may take to make its terminal, and how often to look. */
+const TERMINAL_MAX_MS = 10_000;
+const TERMINAL_POLL_MS = 10;
+
+/**
+ * "/dev/pts/N" of the command that `script` runs, once that has its first size: a size set before would be lost. Null
+ * when the command ended or the terminal does not come.
+ */
+async function terminalOf(child: Child, stty: string): Promise<string | null> {
+  for (let waitedMs = 0; waitedMs < TERMINAL_MAX_MS; waitedMs += TERMINAL_POLL_MS) {
+    if (child.exitCode !== null || child.signalCode !== null) return null;
+    const path = terminalPath(child.pid ?? 0);
+    // A new terminal has no size, "0 0".
+    if (path !== null && !/^0 0\s*$/.test((await run(stty, ["-F", path, "size"])).stdout)) return path;
+    await new Promise((wake) => setTimeout(wake, TERMINAL_POLL_MS));
+  }
+  return null;
+}
+
+/** The terminal of the child of `script`. Major 136–143 are the pseudo terminals. */
+function terminalPath(scriptPid: number): string | null {
   const tty = listProcesses().find((stat) => stat.ppid === scriptPid && stat.tty !== 0)?.tty;
   if (tty === undefined) return null;
   const major = (tty >> 8) & 0xfff;
