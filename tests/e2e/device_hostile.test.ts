@@ -159,7 +159,7 @@ test("what a hostile device says is refused and changes nothing", async () => {
 });
 
 function victim(): { Job: Fields } {
-  const job = shellJob("victim", "sleep 1000", {
+  const job = shellJob("victim", "exec sleep 1000", {
     group: {
       Networks: [{ DynamicPorts: [{ Label: "p" }] }],
       Services: [{ Name: "victim", PortLabel: "p", Provider: "nomad" }],

@@ -26,7 +26,7 @@ test("a device that dies: node down, allocations lost and placed on the other de
       devices.push(device);
       await device.start();
     }
-    await server.put("/v1/jobs", shellJob("web", "sleep 1000", { group: { Count: 2 } }));
+    await server.put("/v1/jobs", shellJob("web", "exec sleep 1000", { group: { Count: 2 } }));
     const running = () =>
       server.until(async () => {
         const allocs = await server.get<Alloc[]>("/v1/job/web/allocations");
@@ -69,7 +69,7 @@ test("a server that is killed: the device keeps its tasks, comes back by itself,
     device = new TestAgent({ durable: true, deviceOf: server.rpcAddress, name: "edge" });
     await device.start();
     const pidFile = `${device.folder}/pid`;
-    await device.put("/v1/jobs", shellJob("keeper", `echo $$ > ${pidFile}; sleep 1000`));
+    await device.put("/v1/jobs", shellJob("keeper", `echo $$ > ${pidFile}; exec sleep 1000`));
     const alloc = await allocWith(device, "keeper", "running");
     const pid = await pidFrom(pidFile);
 

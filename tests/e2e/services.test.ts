@@ -10,7 +10,7 @@ test("a service without checks: registered, healthy after min_healthy_time, gone
     await agent.start();
     await agent.put(
       "/v1/jobs",
-      shellJob("svc", "sleep 1000", {
+      shellJob("svc", "exec sleep 1000", {
         group: {
           Networks: [{ DynamicPorts: [{ Label: "p" }] }],
           Services: [{ Name: "x", PortLabel: "p", Provider: "nomad" }],

@@ -129,7 +129,7 @@ test("agent -dev: its tasks end with it, because nobody could find them again", 
   const pidFile = join(agent.folder, "pid");
   try {
     await agent.start();
-    await agent.put("/v1/jobs", shellJob("sleeper", `echo $$ > ${pidFile}; sleep 1000`));
+    await agent.put("/v1/jobs", shellJob("sleeper", `echo $$ > ${pidFile}; exec sleep 1000`));
     await allocWith(agent, "sleeper", "running");
     const pid = await pidFrom(pidFile);
     await agent.end("SIGTERM");
