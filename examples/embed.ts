@@ -2,7 +2,12 @@
 //   deno run -A examples/embed.ts     or     bun examples/embed.ts
 import { Agent, parseJob } from "../mod.ts";
 
-const agent = new Agent({ dev: true, name: "appliance", ports: { http: 0, rpc: 0, serf: 0 }, logLevel: "WARN" });
+const agent = new Agent({
+  dev: true,
+  name: "appliance",
+  ports: { http: 0, rpc: 0, serf: 0 },
+  logLevel: "WARN",
+});
 agent.on("allocation", (event) => console.log(`${event.name} is ${event.clientStatus}`));
 await agent.start();
 console.log(`API at http://${agent.httpAddress}`);
