@@ -6,6 +6,7 @@
 import process from "node:process";
 import { Agent } from "../agent.ts";
 import { ConfigError } from "../core/errors.ts";
+import { releaseMemory } from "../core/runtime.ts";
 import { NOMAD_VERSION } from "../core/version.ts";
 import { type AgentConfig, joinAddress, type LogLevel, resolveConfig } from "./config.ts";
 import { loadConfig, type LoadedConfig, mergeConfig } from "./config_files.ts";
@@ -20,6 +21,8 @@ export interface AgentCommand {
   stderr(text: string): void;
 }
 
+/** After this long a start has left its garbage behind. */
+const SETTLED_MS = 3000;
 const NO_TLS = "==> WARNING: mTLS is not configured - Nomad is not secure without mTLS!\n";
 const BOOTSTRAP = "==> WARNING: Bootstrap mode enabled! Potentially unsafe operation.\n";
 
@@ -46,6 +49,7 @@ export async function runAgentCommand(command: AgentCommand): Promise<number> {
     await agent.start();
     command.stdout(banner(agent));
     held.release();
+    setTimeout(() => void releaseMemory(), SETTLED_MS).unref();
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     command.stderr(`==> ${error.message}\n`);

@@ -161,8 +161,9 @@ export async function registrations(): Promise<Measured> {
       await withAgent({ flavour, durable: true, client: false }, async (api) => {
         const register = (prefix: string) => (n: number) =>
           api.put("/v1/jobs", smallJob(`${prefix}-${n}`, {}));
-        await rate(8, 200, register("warm"));
-        samples.one.push(await rate(1, 500, register("one")));
+        // Long enough for both compilers of a JavaScript engine to have settled: the steady state is measured.
+        await rate(8, 2000, register("warm"));
+        samples.one.push(await rate(1, 1000, register("one")));
         samples.many.push(await rate(32, 3000, register("many")));
       });
     }
