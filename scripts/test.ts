@@ -12,6 +12,8 @@ interface Counts {
   skipped: number;
 }
 
+/** A run that hangs fails; the whole takes minutes. */
+const RUNNER_TIMEOUT_MS = 30 * 60_000;
 const paths = process.argv.slice(2);
 const tools = setUp();
 const environment = { ...process.env, PATH: tools.path, NO_COLOR: "1" };
@@ -60,7 +62,13 @@ function check(name: string, args: string[]): void {
 
 function runTests(name: string, command: string, args: string[], kind: string): void {
   console.log(`== tests under ${name}`);
-  const { status } = spawnSync(command, args, { cwd: root, env: environment, stdio: "inherit" });
+  const { status } = spawnSync(command, args, {
+    cwd: root,
+    env: environment,
+    stdio: "inherit",
+    timeout: RUNNER_TIMEOUT_MS,
+    killSignal: "SIGKILL",
+  });
   const counts = readReport(kind);
   // A runner that died before or beside its tests has failed, whatever it counted.
   if (status !== 0 && counts.failed === 0) counts.failed = 1;

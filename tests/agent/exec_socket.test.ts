@@ -38,9 +38,14 @@ function open(address: string, path: string, headers: Record<string, string> = {
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(`ws://${address}${path}`, { headers });
     const messages: string[] = [];
-    const closed = new Promise<string>((done) =>
-      socket.on("close", (code, reason) => done(`${code} ${String(reason)}`.trim()))
-    );
+    const closed = new Promise<string>((done) => {
+      // A close that never comes fails the comparison instead of holding up the whole run.
+      const timer = setTimeout(() => done("still open after 20 s"), 20_000);
+      socket.on("close", (code, reason) => {
+        clearTimeout(timer);
+        done(`${code} ${String(reason)}`.trim());
+      });
+    });
     socket.on("message", (data) => messages.push(String(data)));
     socket.on("open", () => resolve({ socket, messages, closed }));
     socket.on("error", reject);
