@@ -224,7 +224,7 @@ export class Session implements ServiceSink {
     this.#welcomed = false;
     this.#cancelTimeout?.();
     this.#cancelHeartbeat?.();
-    this.#mux?.close(reason);
+    this.#mux?.close(`the connection to the server was lost: ${reason}`);
     this.#mux = undefined;
     this.#socket?.close(reason);
     this.#socket = undefined;
