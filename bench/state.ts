@@ -7,7 +7,7 @@ import process from "node:process";
 import type { Command } from "../server/commands.ts";
 import { State } from "../server/state.ts";
 import { canonicalizeJob } from "../server/job_canonical.ts";
-import type { AllocatedResources, Node } from "../core/types.ts";
+import { type AllocatedResources, BLANK_EVENT, type Node } from "../core/types.ts";
 import { systemRandom } from "../core/env.ts";
 
 const total = Number(process.argv[2] ?? 1_000_000);
@@ -158,30 +158,10 @@ function makePlan(first: number): Command {
 
 function makeReport(first: number): Command {
   const event = (Type: string, DisplayMessage: string) => ({
+    ...BLANK_EVENT,
     Type,
     Time: now,
     DisplayMessage,
-    Details: {},
-    Message: "",
-    FailsTask: false,
-    RestartReason: "",
-    SetupError: "",
-    DriverError: "",
-    DriverMessage: "",
-    ExitCode: 0,
-    Signal: 0,
-    KillReason: "",
-    KillTimeout: 0,
-    KillError: "",
-    StartDelay: 0,
-    DownloadError: "",
-    ValidationError: "",
-    DiskLimit: 0,
-    FailedSibling: "",
-    VaultError: "",
-    TaskSignalReason: "",
-    TaskSignal: "",
-    GenericSource: "",
   });
   return {
     kind: "alloc.client",

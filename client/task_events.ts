@@ -2,43 +2,16 @@
 // recordings (api 336-338, 357, 371, 749; cli 509): tools and people search for them.
 import { formatDuration } from "../core/duration.ts";
 import type { ExitResult } from "../drivers/driver.ts";
-import type { TaskEvent } from "../core/types.ts";
+import { BLANK_EVENT, type TaskEvent } from "../core/types.ts";
 
 /** A task keeps its newest events only. */
 export const EVENTS_MAX = 10;
-
-const EMPTY: TaskEvent = Object.freeze({
-  Type: "",
-  Time: 0,
-  DisplayMessage: "",
-  Details: Object.freeze({}),
-  Message: "",
-  FailsTask: false,
-  RestartReason: "",
-  SetupError: "",
-  DriverError: "",
-  DriverMessage: "",
-  ExitCode: 0,
-  Signal: 0,
-  KillReason: "",
-  KillTimeout: 0,
-  KillError: "",
-  StartDelay: 0,
-  DownloadError: "",
-  ValidationError: "",
-  DiskLimit: 0,
-  FailedSibling: "",
-  VaultError: "",
-  TaskSignalReason: "",
-  TaskSignal: "",
-  GenericSource: "",
-});
 
 /** An event without its time: `at` stamps it. */
 export type Draft = Partial<TaskEvent> & { Type: string; DisplayMessage: string };
 
 export function at(draft: Draft, nowMs: number): TaskEvent {
-  return { ...EMPTY, ...draft, Time: Math.round(nowMs * 1e6) };
+  return { ...BLANK_EVENT, ...draft, Time: Math.round(nowMs * 1e6) };
 }
 
 const text = (Type: string, message: string): Draft => ({

@@ -702,6 +702,34 @@ export interface TaskEvent {
   GenericSource: string;
 }
 
+/** An event that says nothing: what every event begins from. */
+export const BLANK_EVENT: Readonly<TaskEvent> = Object.freeze({
+  Type: "",
+  Time: 0,
+  DisplayMessage: "",
+  Details: Object.freeze({}),
+  Message: "",
+  FailsTask: false,
+  RestartReason: "",
+  SetupError: "",
+  DriverError: "",
+  DriverMessage: "",
+  ExitCode: 0,
+  Signal: 0,
+  KillReason: "",
+  KillTimeout: 0,
+  KillError: "",
+  StartDelay: 0,
+  DownloadError: "",
+  ValidationError: "",
+  DiskLimit: 0,
+  FailedSibling: "",
+  VaultError: "",
+  TaskSignalReason: "",
+  TaskSignal: "",
+  GenericSource: "",
+});
+
 // --- Evaluation, plan, deployment ------------------------------------------------------------------------------
 
 export type EvalStatus = "pending" | "complete" | "failed" | "canceled" | "blocked";

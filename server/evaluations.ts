@@ -1,7 +1,8 @@
 // Making evaluations: the requests to the scheduler that every write which may change placements carries along.
 // Pure: ids and times come in. Status, blocking and completion are the scheduler's and the broker's business.
 import type { Random } from "../core/env.ts";
-import type { Allocation, Evaluation, Job, Node } from "../core/types.ts";
+import type { Evaluation, Job, Node } from "../core/types.ts";
+import { isClientTerminal } from "./alloc_sets.ts";
 import type { StateReader } from "./state_reader.ts";
 
 /** Fields an evaluation cannot do without; the rest starts empty. */
@@ -77,7 +78,7 @@ export function nodeEvaluations(
 ): Evaluation[] {
   const jobs = new Map<string, Job>();
   for (const alloc of state.allocsByNode(node.ID)) {
-    const job = isFinished(alloc) ? undefined : state.job(alloc.Namespace, alloc.JobID) ?? alloc.Job;
+    const job = isClientTerminal(alloc) ? undefined : state.job(alloc.Namespace, alloc.JobID) ?? alloc.Job;
     if (job) jobs.set(`${alloc.Namespace}/${alloc.JobID}`, job);
   }
   for (const job of state.systemJobs()) {
@@ -86,10 +87,4 @@ export function nodeEvaluations(
   return [...jobs.values()].map((job) =>
     jobEvaluation(job, trigger, stamp, { NodeID: node.ID, NodeModifyIndex: node.ModifyIndex })
   );
-}
-
-/** Whether nothing of the allocation will ever run again and the servers know it. */
-export function isFinished(alloc: Allocation): boolean {
-  return alloc.ClientStatus === "complete" || alloc.ClientStatus === "failed" ||
-    alloc.ClientStatus === "lost";
 }

@@ -2,7 +2,7 @@
 import { compileFilter, FilterError } from "../core/filter.ts";
 import { ApiError } from "../core/errors.ts";
 import type { Evaluation } from "../core/types.ts";
-import { isFinished } from "./evaluations.ts";
+import { isClientTerminal } from "./alloc_sets.ts";
 import { type Api, byMethod, type Route } from "./http_api.ts";
 import type { Exchange } from "./http_exchange.ts";
 import { applyFilter, byCreation, checkUuid, checkUuidPrefix, page } from "./http_list.ts";
@@ -147,7 +147,7 @@ async function deleteEvaluations(q: Exchange, api: Api): Promise<Response> {
 function isDeletable(api: Api, evaluation: Evaluation): boolean {
   if (evaluation.Status === "pending" || evaluation.Status === "blocked") return false;
   return [...api.server.state.allocsByEval(evaluation.ID)].every((alloc) =>
-    isFinished(alloc) || (alloc.DesiredStatus !== "run" && alloc.ClientStatus !== "running")
+    isClientTerminal(alloc) || (alloc.DesiredStatus !== "run" && alloc.ClientStatus !== "running")
   );
 }
 

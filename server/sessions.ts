@@ -10,6 +10,7 @@ import { Mux } from "../core/mux.ts";
 import { type DeviceMessage, PROTOCOL_VERSION, type ServerMessage } from "../core/protocol.ts";
 import type { RequestInfo, ServerSocket } from "../core/runtime.ts";
 import type { Allocation, Node, NodeEvent } from "../core/types.ts";
+import { isClientTerminal } from "./alloc_sets.ts";
 import type { Command } from "./commands.ts";
 import type { Devices } from "./context.ts";
 import { DeltaEncoder } from "./deltas.ts";
@@ -198,7 +199,8 @@ export class Sessions implements Devices {
     const gone = new Map(Object.entries(known));
     const news: Allocation[] = [];
     for (const alloc of this.options.state.allocsByNode(nodeId)) {
-      if (gone.get(alloc.ID) !== alloc.AllocModifyIndex && needsTelling(alloc, gone.has(alloc.ID))) {
+      // A device that lost its memory need not hear of what has ended long ago.
+      if (gone.get(alloc.ID) !== alloc.AllocModifyIndex && (gone.has(alloc.ID) || !isClientTerminal(alloc))) {
         news.push(alloc);
       }
       gone.delete(alloc.ID);
@@ -275,14 +277,6 @@ export class Sessions implements Devices {
     session.mux.close(reason);
     if (session.node && this.#byNode.get(session.node.ID) === session) this.#byNode.delete(session.node.ID);
   }
-}
-
-/** A device that lost its memory need not hear of what has ended long ago. */
-function needsTelling(alloc: Allocation, deviceKnowsIt: boolean): boolean {
-  if (deviceKnowsIt) return true;
-  const ended = alloc.ClientStatus === "complete" || alloc.ClientStatus === "failed" ||
-    alloc.ClientStatus === "lost";
-  return !ended;
 }
 
 /** What trying again cannot mend: the device's own message is wrong, or it is not who it says. */

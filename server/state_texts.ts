@@ -1,7 +1,7 @@
 // Making task states small: a million allocations keep theirs, and what arrives as JSON repeats the same texts
 // ("Task started by client") and twenty empty fields for every event. Texts are shared, and an event keeps only the
 // fields that say something; the others are read from its prototype and come back in its JSON.
-import type { TaskEvent, TaskState } from "../core/types.ts";
+import { BLANK_EVENT, type TaskEvent, type TaskState } from "../core/types.ts";
 
 /** Texts remembered at most; when it is full it starts over. */
 const TEXTS_MAX = 4096;
@@ -21,35 +21,8 @@ export function shareText(text: string): string {
   return text;
 }
 
-const BLANK: TaskEvent = {
-  Type: "",
-  Time: 0,
-  DisplayMessage: "",
-  Details: NO_DETAILS,
-  Message: "",
-  FailsTask: false,
-  RestartReason: "",
-  SetupError: "",
-  DriverError: "",
-  DriverMessage: "",
-  ExitCode: 0,
-  Signal: 0,
-  KillReason: "",
-  KillTimeout: 0,
-  KillError: "",
-  StartDelay: 0,
-  DownloadError: "",
-  ValidationError: "",
-  DiskLimit: 0,
-  FailedSibling: "",
-  VaultError: "",
-  TaskSignalReason: "",
-  TaskSignal: "",
-  GenericSource: "",
-};
-
 /** What most events leave blank. */
-const RARE_KEYS = (Object.keys(BLANK) as (keyof TaskEvent)[]).filter((key) =>
+const RARE_KEYS = (Object.keys(BLANK_EVENT) as (keyof TaskEvent)[]).filter((key) =>
   !["Type", "Time", "DisplayMessage", "Details"].includes(key)
 );
 
@@ -68,16 +41,16 @@ class StoredEvent {
     for (let i = 0; i < RARE_KEYS.length; i++) {
       const key = RARE_KEYS[i]!;
       const value = event[key];
-      if (value === undefined || value === BLANK[key]) continue;
+      if (value === undefined || value === BLANK_EVENT[key]) continue;
       (this as Record<string, unknown>)[key] = typeof value === "string" ? shareText(value) : value;
     }
   }
 
   toJSON(): TaskEvent {
-    return { ...BLANK, ...this };
+    return { ...BLANK_EVENT, ...this };
   }
 }
-Object.assign(StoredEvent.prototype, BLANK);
+Object.assign(StoredEvent.prototype, BLANK_EVENT);
 
 function isEmpty(details: Record<string, string> | null | undefined): boolean {
   for (const _ in details) return false;

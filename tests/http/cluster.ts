@@ -3,6 +3,7 @@
 import { systemClock, systemRandom } from "../../core/env.ts";
 import { silentLogger } from "../../core/logger.ts";
 import type { AllocUpdate } from "../../core/protocol.ts";
+import { BLANK_EVENT } from "../../core/types.ts";
 import type { Allocation, Job, Node, ServiceRegistration, TaskEvent, TaskState } from "../../core/types.ts";
 import { Leader } from "../../server/leader.ts";
 import { Reports } from "../../server/reports.ts";
@@ -194,29 +195,9 @@ function taskState(status: AllocUpdate["ClientStatus"]): TaskState {
 
 function taskEvent(type: string, message: string): TaskEvent {
   return {
+    ...BLANK_EVENT,
     Type: type,
     Time: Date.now() * 1e6,
     DisplayMessage: message,
-    Details: {},
-    Message: "",
-    FailsTask: false,
-    RestartReason: "",
-    SetupError: "",
-    DriverError: "",
-    DriverMessage: "",
-    ExitCode: 0,
-    Signal: 0,
-    KillReason: "",
-    KillTimeout: 0,
-    KillError: "",
-    StartDelay: 0,
-    DownloadError: "",
-    ValidationError: "",
-    DiskLimit: 0,
-    FailedSibling: "",
-    VaultError: "",
-    TaskSignalReason: "",
-    TaskSignal: "",
-    GenericSource: "",
   };
 }
