@@ -9,7 +9,7 @@ import type { Clock, Random } from "../core/env.ts";
 import { ApiError, errorText, NotLeaderError, StorageError } from "../core/errors.ts";
 import type { Command } from "./commands.ts";
 import type { ApplyResult, LeaderInfo, LogPeer, ReplicatedLog, StateMachine } from "./log.ts";
-import { Raft } from "./raft.ts";
+import { Raft, type RaftOptions } from "./raft.ts";
 import type {
   Configuration,
   Entry,
@@ -58,6 +58,8 @@ export interface ReplicaOptions {
   defer?: (run: () => void) => void;
   /** The replica stopped because of damaged data or a broken invariant. By default the process ends with the error. */
   onFatal?: (error: unknown) => void;
+  /** Makes the consensus core; `new Raft` by default. The simulation watches it, and plants bugs in it. */
+  createRaft?: (options: RaftOptions) => Raft;
 }
 
 /** The replicated log with what only Raft has: members and leadership. */
@@ -161,7 +163,8 @@ class RaftReplica implements Replica {
       throw error;
     });
     const { heartbeatTicks, electionTicks } = this.#tuning;
-    this.#raft = new Raft({ id, random, heartbeatTicks, electionTicks, ...loaded });
+    const options = { id, random, heartbeatTicks, electionTicks, ...loaded };
+    this.#raft = this.#o.createRaft?.(options) ?? new Raft(options);
     this.#snapshotter = new Snapshotter({
       raft: this.#raft,
       machine,

@@ -17,7 +17,7 @@ import { EventBuffer, type EventViews } from "./events.ts";
 import { Leader } from "./leader.ts";
 import type { ApplyResult } from "./log.ts";
 import { httpTransport } from "./raft_http.ts";
-import { createReplica, type Replica } from "./replica.ts";
+import { createReplica, type Replica, type ReplicaOptions } from "./replica.ts";
 import { Sessions } from "./sessions.ts";
 import { State } from "./state.ts";
 import { memoryStorage, type RaftStorage } from "./storage.ts";
@@ -41,6 +41,8 @@ export interface ServerOptions {
   logger: Logger;
   /** Answers API requests that devices forward over their connection. */
   serveApi(request: Request): Promise<Response> | Response;
+  /** Replaces parts of the log: the simulation brings its own network and turns. */
+  logParts?: Partial<Pick<ReplicaOptions, "bootstrap" | "transport" | "defer" | "onFatal" | "createRaft">>;
 }
 
 export class Server implements ServerContext {
@@ -125,14 +127,15 @@ export class Server implements ServerContext {
     return this.leader.collectGarbage();
   }
 
-  #createLog({ config, clock, random, logger, storage }: ServerOptions): Replica {
+  #createLog({ config, clock, random, logger, storage, logParts }: ServerOptions): Replica {
     const tell = (level: "debug" | "info" | "warn" | "error", message: string) => logger[level](message);
     const self = { id: config.id, rpcAddress: config.rpcAddress, httpAddress: config.httpAddress };
     return createReplica({
       ...self,
       bootstrap: config.bootstrapExpect === 1 ? [{ ...self, voter: true }] : null,
       storage,
-      transport: httpTransport({ id: config.id, rpcAddress: config.rpcAddress, clock, logger: tell }),
+      transport: logParts?.transport ??
+        httpTransport({ id: config.id, rpcAddress: config.rpcAddress, clock, logger: tell }),
       clock,
       random,
       tuning: {
@@ -141,6 +144,7 @@ export class Server implements ServerContext {
         trailingLogs: config.trailingLogs,
       },
       logger: tell,
+      ...logParts,
     });
   }
 
