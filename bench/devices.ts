@@ -1,14 +1,13 @@
-// Simulated devices: thousands of nodes in one process, each with its own connection speaking the real device
-// protocol (core/protocol.ts) to the servers' rpc port. They report every allocation running at once (or after
-// `-delay` ms), and stopped ones complete. Simulated is only what runs on them: nothing.
-//   deno run -A bench/devices.ts -servers 127.0.0.1:4647 -count 1000
+// Simulated devices: thousands of nodes in one process, each with its own connection speaking the real device protocol
+// (core/protocol.ts) to the servers' rpc port. Simulated is only what runs on them: nothing.
+//   deno run -A bench/devices.ts -servers 127.0.0.1:4647 -count 1000 [-timeline instant|nomad]
+// Timelines of a new allocation: `instant` reports it running (and healthy, under a deployment) in the turn in which it
+// arrives; `nomad` as the reference's simulated nodes do, running after 0.7 s and healthy after 1.0 s.
 // Prints `ready N` when all are registered, then a line of counters as JSON for each line read on standard input.
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { WebSocket } from "ws";
-import { NOMAD_VERSION } from "../core/version.ts";
-import { systemRandom } from "../core/env.ts";
 import {
   type AllocUpdate,
   DEVICE_PATH,
@@ -17,19 +16,42 @@ import {
   type ServerMessage,
 } from "../core/protocol.ts";
 import type { Node, TaskState } from "../core/types.ts";
+import { simulatedNode } from "./simulated_node.ts";
+import { Ticks } from "./ticks.ts";
 
 const { values: flags } = parseArgs({
   options: {
     servers: { type: "string", default: "127.0.0.1:4647" },
     count: { type: "string", default: "1000" },
-    delay: { type: "string", default: "0" },
+    timeline: { type: "string", default: "instant" },
     cpu: { type: "string", default: "16000" },
     memory: { type: "string", default: "32768" },
     datacenter: { type: "string", default: "dc1" },
   },
 });
 
-const counters = { ready: 0, assigned: 0, running: 0, stopped: 0, messages: 0 };
+/** Milliseconds from an allocation's arrival to what is reported of it. */
+interface Timeline {
+  runningMs: number;
+  healthyMs: number;
+}
+
+const TIMELINES: Record<string, Timeline> = {
+  instant: { runningMs: 0, healthyMs: 0 },
+  nomad: { runningMs: 700, healthyMs: 1000 },
+};
+
+/** What an allocation's task is, as far as a report needs it. */
+interface Assigned {
+  id: string;
+  tasks: readonly string[];
+  deployed: boolean;
+  startedAt: string;
+}
+
+const counters = { ready: 0, assigned: 0, running: 0, healthy: 0, stopped: 0, messages: 0, lost: 0 };
+/** Timers of all devices together: one timer an allocation would cost more than the allocation. */
+const ticks = new Ticks(20);
 
 /** One device: a connection, what it was told to run, and reports on their way. */
 class Device {
@@ -37,13 +59,14 @@ class Device {
   #reports: AllocUpdate[] = [];
   #seq = 0;
   #planned = false;
-  #running = new Set<string>();
+  #assigned = new Map<string, Assigned>();
 
-  constructor(private readonly node: Node, address: string, private readonly delayMs: number) {
-    this.#socket = new WebSocket(`ws://${address}${DEVICE_PATH}`);
+  constructor(private readonly node: Node, address: string, private readonly timeline: Timeline) {
+    this.#socket = new WebSocket(`ws://${address}${DEVICE_PATH}`, { perMessageDeflate: false });
     this.#socket.on("open", () => this.#send({ t: "hello", version: PROTOCOL_VERSION, node, allocs: {} }));
     this.#socket.on("message", (data: Buffer) => this.#receive(JSON.parse(data.toString()) as ServerMessage));
     this.#socket.on("close", (code, reason) => {
+      counters.lost++;
       console.error(`device ${this.node.Name} lost its connection: ${code} ${reason}`);
       process.exitCode = 1;
     });
@@ -71,7 +94,16 @@ class Device {
         throw new Error(`device ${this.node.Name} was refused: ${message.reason}`);
       case "allocs":
         for (const alloc of message.upserts) {
-          this.#onAlloc(alloc.ID, alloc.DesiredStatus, message.jobs[alloc.job]!, alloc.TaskGroup);
+          if (alloc.DesiredStatus !== "run") this.#stop(alloc.ID);
+          else if (!this.#assigned.has(alloc.ID)) {
+            const group = message.jobs[alloc.job]!.TaskGroups.find(({ Name }) => Name === alloc.TaskGroup)!;
+            this.#start({
+              id: alloc.ID,
+              tasks: group.Tasks.map(({ Name }) => Name),
+              deployed: alloc.DeploymentID !== "",
+              startedAt: "",
+            });
+          }
         }
     }
   }
@@ -80,55 +112,46 @@ class Device {
     setTimeout(() => this.#send({ t: "heartbeat" }), ttlMs / 2).unref();
   }
 
-  #onAlloc(
-    id: string,
-    desired: string,
-    job: { TaskGroups: { Name: string; Tasks: { Name: string }[] }[] },
-    group: string,
-  ): void {
-    const tasks = job.TaskGroups.find((each) => each.Name === group)!.Tasks;
-    if (desired !== "run") {
-      if (!this.#running.delete(id)) return;
-      counters.stopped++;
-      return this.#report(id, "complete", tasks, "dead");
-    }
-    if (this.#running.has(id)) return;
-    this.#running.add(id);
+  #start(assigned: Assigned): void {
+    this.#assigned.set(assigned.id, assigned);
     counters.assigned++;
-    const run = () => {
-      counters.running++;
-      this.#report(id, "running", tasks, "running");
-    };
-    if (this.delayMs > 0) setTimeout(run, this.delayMs);
-    else run();
+    const { runningMs, healthyMs } = this.timeline;
+    if (runningMs === 0) return this.#onRunning(assigned, true);
+    ticks.after(runningMs, () => this.#onRunning(assigned, false));
+    if (assigned.deployed) ticks.after(healthyMs, () => this.#onHealthy(assigned));
   }
 
-  #report(
-    id: string,
-    status: AllocUpdate["ClientStatus"],
-    tasks: { Name: string }[],
-    state: TaskState["State"],
-  ): void {
-    const now = new Date().toISOString();
+  #onRunning(assigned: Assigned, healthy: boolean): void {
+    if (!this.#assigned.has(assigned.id)) return;
+    assigned.startedAt = new Date().toISOString();
+    counters.running++;
+    if (healthy && assigned.deployed) counters.healthy++;
+    this.#report(assigned, "running", healthy && assigned.deployed);
+  }
+
+  #onHealthy(assigned: Assigned): void {
+    if (!this.#assigned.has(assigned.id)) return;
+    counters.healthy++;
+    this.#report(assigned, "running", true);
+  }
+
+  #stop(id: string): void {
+    const assigned = this.#assigned.get(id);
+    if (!assigned) return;
+    this.#assigned.delete(id);
+    counters.stopped++;
+    this.#report(assigned, "complete", false);
+  }
+
+  #report(assigned: Assigned, status: "running" | "complete", healthy: boolean): void {
     const states: Record<string, TaskState> = {};
-    for (const task of tasks) {
-      states[task.Name] = {
-        State: state,
-        Failed: false,
-        Restarts: 0,
-        LastRestart: null,
-        StartedAt: now,
-        FinishedAt: state === "dead" ? now : null,
-        Paused: "",
-        Events: [],
-      };
-    }
+    for (const task of assigned.tasks) states[task] = stateOf(assigned, status === "running");
     this.#reports.push({
-      ID: id,
+      ID: assigned.id,
       ClientStatus: status,
       ClientDescription: status === "running" ? "Tasks are running" : "All tasks have completed",
       TaskStates: states,
-      DeploymentStatus: status === "running" ? { Healthy: true, Timestamp: now } : null,
+      DeploymentStatus: healthy ? { Healthy: true, Timestamp: new Date().toISOString() } : null,
       NetworkStatus: null,
     });
     if (this.#planned) return;
@@ -140,80 +163,29 @@ class Device {
   }
 }
 
-function simulatedNode(number: number): Node {
-  const cpu = Number(flags.cpu);
-  const memory = Number(flags.memory);
+function stateOf({ startedAt }: Assigned, runs: boolean): TaskState {
   return {
-    ID: systemRandom.uuid(),
-    SecretID: systemRandom.uuid(),
-    Name: `sim-${number}`,
-    Datacenter: flags.datacenter,
-    NodeClass: "",
-    NodePool: "default",
-    ComputedClass: "",
-    HTTPAddr: "127.0.0.1:0",
-    TLSEnabled: false,
-    Attributes: {
-      "cpu.arch": "amd64",
-      "kernel.name": "linux",
-      "driver.raw_exec": "1",
-      "driver.mock_driver": "1",
-      "nomad.version": NOMAD_VERSION,
-      "os.name": "debian",
-    },
-    Meta: { rack: `r${number % 50}` },
-    Links: {},
-    NodeResources: {
-      Cpu: { CpuShares: cpu, TotalCpuCores: 8, ReservableCpuCores: [] },
-      Memory: { MemoryMB: memory },
-      Disk: { DiskMB: 500_000 },
-      Networks: [{ Mode: "host", Device: "eth0", CIDR: "127.0.0.1/32", IP: "127.0.0.1", MBits: 1000 }],
-      NodeNetworks: [],
-      Devices: null,
-      MinDynamicPort: 20000,
-      MaxDynamicPort: 32000,
-      Processors: { Topology: null },
-    },
-    ReservedResources: {
-      Cpu: { CpuShares: 0, ReservedCpuCores: null },
-      Memory: { MemoryMB: 0 },
-      Disk: { DiskMB: 0 },
-      Networks: { ReservedHostPorts: "" },
-    },
-    Drivers: Object.fromEntries(["raw_exec", "mock_driver"].map((name) => [name, {
-      Attributes: {},
-      Detected: true,
-      Healthy: true,
-      HealthDescription: "Healthy",
-      UpdateTime: new Date(0).toISOString(),
-    }])),
-    HostVolumes: {},
-    HostNetworks: null,
-    CSIControllerPlugins: {},
-    CSINodePlugins: {},
-    CgroupParent: "",
-    NodeMaxAllocs: 0,
-    GCVolumesOnNodeGC: false,
-    Status: "initializing",
-    StatusDescription: "",
-    StatusUpdatedAt: 0,
-    SchedulingEligibility: "eligible",
-    Drain: false,
-    DrainStrategy: null,
-    LastDrain: null,
+    State: runs ? "running" : "dead",
+    Failed: false,
+    Restarts: 0,
+    LastRestart: null,
+    StartedAt: startedAt === "" ? null : startedAt,
+    FinishedAt: runs ? null : new Date().toISOString(),
+    Paused: "",
     Events: [],
-    IdentitySigningKeyID: "",
-    LastMissedHeartbeatIndex: 0,
-    LastAllocUpdateIndex: 0,
-    CreateIndex: 0,
-    ModifyIndex: 0,
   };
 }
 
+const timeline = TIMELINES[flags.timeline];
+if (!timeline) {
+  console.error(`Unknown timeline ${flags.timeline}: choose from ${Object.keys(TIMELINES).join(", ")}`);
+  process.exit(1);
+}
 const count = Number(flags.count);
+const size = { cpuMhz: Number(flags.cpu), memoryMb: Number(flags.memory), datacenter: flags.datacenter };
 const devices: Device[] = [];
 for (let number = 0; number < count; number++) {
-  devices.push(new Device(simulatedNode(number), flags.servers, Number(flags.delay)));
+  devices.push(new Device(simulatedNode(number, size), flags.servers, timeline));
   // A hundred handshakes at a time, so that listen queues do not overflow.
   if (number % 100 === 99) {
     while (counters.ready < number - 400) await new Promise((resolve) => setTimeout(resolve, 5));
@@ -223,16 +195,7 @@ while (counters.ready < count) await new Promise((resolve) => setTimeout(resolve
 console.log(`ready ${count}`);
 
 const lines = createInterface({ input: process.stdin });
-lines.on("line", () => {
-  const { user, system } = process.cpuUsage();
-  console.log(
-    JSON.stringify({
-      ...counters,
-      cpuSeconds: (user + system) / 1e6,
-      rssMb: process.memoryUsage().rss / 1e6,
-    }),
-  );
-});
+lines.on("line", () => console.log(JSON.stringify(counters)));
 lines.on("close", () => {
   for (const device of devices) device.close();
   process.exit();

@@ -14,7 +14,20 @@ const benches: Record<string, () => Promise<Row[]>> = {
   registrations: agents.registrations,
   reads: agents.reads,
   placements: () => placements({ nodes: 1000, jobs: 10, perJob: 1000, type: "service" }),
+  "placements-deployments": () =>
+    placements({ nodes: 1000, jobs: 10, perJob: 1000, type: "service", deployments: true }),
+  "placements-nomad-timeline": () =>
+    placements({
+      nodes: 1000,
+      jobs: 10,
+      perJob: 1000,
+      type: "service",
+      deployments: true,
+      timeline: "nomad",
+    }),
   "placements-batch": () => placements({ nodes: 1000, jobs: 10, perJob: 1000, type: "batch" }),
+  "placements-100k": () => placements({ nodes: 1000, jobs: 10, perJob: 10_000, type: "service" }),
+  "placements-1m": () => placements({ nodes: 5000, jobs: 100, perJob: 10_000, type: "service" }),
   jobspec,
   commands,
   "idle-memory": agents.idleMemory,

@@ -35,5 +35,6 @@ export function machine(): string {
 }
 
 export const ms = (value: number) => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
+export const seconds = (value: number) => `${value.toFixed(value < 10 ? 2 : 1)} s`;
 export const perSecond = (value: number) => `${Math.round(value).toLocaleString("en")}/s`;
 export const megabytes = (value: number) => `${value.toFixed(value < 10 ? 2 : 0)} MB`;

@@ -1,71 +1,75 @@
-// Placing allocations into simulated nodes: a real durable server in one process, simulated devices that speak the
-// real device protocol in another. The clock stops when every allocation has travelled to its device and `running`
-// has come back into the API.
-import { type ChildProcess, spawn } from "node:child_process";
-import { createInterface } from "node:readline";
-import { join } from "node:path";
-import { commandOf, cpuSecondsOf, type Flavour, memoryOf, root, startAgent } from "./agent_process.ts";
-import { Api, smallJob } from "./api.ts";
-import { megabytes, perSecond, type Row } from "./measure.ts";
+// Placing allocations into simulated nodes: the clock starts with the first registration and stops when every allocation
+// has travelled to its device and `running` has come back into the API.
+import type { Api } from "./api.ts";
+import { smallJob } from "./api.ts";
+import { perSecond, type Row, seconds } from "./measure.ts";
+import { awaitState, simulated, type SimulationOptions } from "./simulation.ts";
 
-interface Simulation {
-  process: ChildProcess;
-  counters(): Promise<{ running: number; cpuSeconds: number; rssMb: number }>;
+export interface PlacementsOptions extends SimulationOptions {
+  jobs: number;
+  perJob: number;
+  type: "service" | "batch";
+  /** Service jobs get deployments, and the clock stops when all of these are successful. */
+  deployments?: boolean;
 }
 
-/** Starts `count` simulated devices under the same runtime as the server; resolves when all are registered. */
-export async function startDevices(flavour: Flavour, rpcAddress: string, count: number): Promise<Simulation> {
-  const [command, ...args] = commandOf(flavour);
-  const script = [...args.slice(0, -1), join(root, "bench", "devices.ts")];
-  const child = spawn(command!, [...script, "--servers", rpcAddress, "--count", String(count)], {
-    stdio: ["pipe", "pipe", "inherit"],
-  });
-  const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
-  await lines.next();
-  return {
-    process: child,
-    async counters() {
-      child.stdin!.write("\n");
-      return JSON.parse((await lines.next()).value as string);
-    },
-  };
+interface Summary {
+  Summary: { g: { Queued: number; Starting: number; Running: number } };
 }
+
+/** How long the slowest case may take. */
+const TIMEOUT_MS = 600_000;
 
 /** `jobs` × `perJob` allocations of `type` on `nodes` nodes. */
-export async function placements(
-  options: { nodes: number; jobs: number; perJob: number; type: "service" | "batch" },
-): Promise<Row[]> {
-  const total = options.jobs * options.perJob;
-  const what = `${total.toLocaleString("en")} ${options.type} allocations on ${options.nodes} nodes`;
-  const rows: Row[] = [{ what: `${what}: all running, per second` }, { what: "… server CPU, peak RSS" }];
-  for (const flavour of ["deno", "bun"] as const) {
-    const agent = await startAgent({ flavour, durable: true, client: false });
-    const devices = await startDevices(flavour, agent.rpcAddress, options.nodes);
-    const api = new Api(agent.address);
-    const cpuBefore = cpuSecondsOf(agent.pid);
+export function placements(options: PlacementsOptions): Promise<Row[]> {
+  const { nodes, jobs, perJob, type, timeline = "instant", deployments = false } = options;
+  const total = jobs * perJob;
+  const what = `${total.toLocaleString("en")} ${type} allocations (${jobs} jobs) on ${nodes} nodes` +
+    (timeline === "nomad" ? ", Nomad's timeline" : "");
+  const end = deployments ? "all deployments successful" : "all running";
+  return simulated([`${what}: ${end}`, "… CPU, peak memory"], options, async (simulation) => {
+    const { api } = simulation;
     const began = performance.now();
-    for (let n = 0; n < options.jobs; n++) {
-      await api.put("/v1/jobs", smallJob(`place-${n}`, { count: options.perJob, type: options.type }));
-    }
-    for (let n = 0; n < options.jobs; n++) {
-      for (;;) {
-        const summary = await api.get<{ Summary: { g: { Running: number } } }>(`/v1/job/place-${n}/summary`);
-        if (summary.Summary.g.Running === options.perJob) break;
-        if (performance.now() - began > 120_000) {
-          throw new Error(`place-${n}: ${JSON.stringify(summary)} after 120 s`);
-        }
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
-    }
-    const seconds = (performance.now() - began) / 1000;
-    rows[0]![flavour] = `${perSecond(total / seconds)} (${seconds.toFixed(2)} s)`;
-    rows[1]![flavour] = `${(cpuSecondsOf(agent.pid) - cpuBefore).toFixed(1)} s, ${
-      megabytes(memoryOf(agent.pid).rssMb)
-    }`;
-    devices.process.stdin!.end();
-    await new Promise((resolve) => devices.process.once("exit", resolve));
-    api.close();
-    await agent.end();
+    for (let n = 0; n < jobs; n++) await api.put("/v1/jobs", jobOf(n, options));
+    await awaitAll(api, options);
+    const took = (performance.now() - began) / 1000;
+    return [`${seconds(took)} (${perSecond(total / took)})`, simulation.cost().text];
+  });
+}
+
+function jobOf(
+  n: number,
+  { perJob, type, deployments }: PlacementsOptions,
+): { Job: Record<string, unknown> } {
+  const body = smallJob(jobId(n), { count: perJob, type });
+  if (!deployments) return body;
+  return { Job: { ...body.Job, Update: UPDATE } };
+}
+
+const jobId = (n: number) => `place-${n}`;
+
+/** Healthy as soon as the tasks run, as the simulated devices report it. */
+const UPDATE = {
+  MaxParallel: 100,
+  HealthCheck: "task_states",
+  MinHealthyTime: 1e6,
+  HealthyDeadline: 300e9,
+  ProgressDeadline: 600e9,
+};
+
+async function awaitAll(api: Api, { jobs, perJob, deployments }: PlacementsOptions): Promise<void> {
+  for (let n = 0; n < jobs; n++) {
+    await awaitState(
+      () => api.get<Summary>(`/v1/job/${jobId(n)}/summary`),
+      ({ Summary: { g } }) => g.Running === perJob,
+      { timeoutMs: TIMEOUT_MS },
+    );
   }
-  return rows;
+  for (let n = 0; deployments && n < jobs; n++) {
+    await awaitState(
+      () => api.get<{ Status: string } | null>(`/v1/job/${jobId(n)}/deployment`),
+      (deployment) => deployment?.Status === "successful",
+      { timeoutMs: TIMEOUT_MS },
+    );
+  }
 }
