@@ -20,7 +20,21 @@ export interface HardState {
   vote: string;
   /** A hint: everything up to it was committed. May lag; saves a restarted server from waiting for a leader. */
   commit: number;
+  /** Entries that this server may have acknowledged were lost by its disk: until it has them again it does not vote. */
+  abstain?: Abstain;
 }
+
+/**
+ * Up to which entry a lost end of the log may have been acknowledged, and the newest term in which that can have been.
+ * It ends when a leader has brought the log to `index`, or an entry of a later term than `term`.
+ */
+export interface Abstain {
+  index: number;
+  term: number;
+}
+
+/** Stands for a vote that may have been given and was lost: nobody else gets it in that term. */
+export const LOST_VOTE = "(lost)";
 
 export interface RaftServer {
   id: string;
@@ -66,8 +80,18 @@ export type MessageBody =
   | { type: "vote"; lastIndex: number; lastTerm: number; force: boolean }
   | { type: "vote.response"; granted: boolean }
   | { type: "append"; prevIndex: number; prevTerm: number; entries: Entry[]; commit: number }
-  /** ok: everything up to `match` is durable there. Otherwise `match` and `hintTerm` say where to try next. */
-  | { type: "append.response"; ok: boolean; prevIndex: number; match: number; hintTerm: number }
+  /**
+   * ok: everything up to `match` is durable there. Otherwise `match` and `hintTerm` say where to try next. `lost`: its
+   * disk lost entries that it acknowledged; no more than `match` is there for certain.
+   */
+  | {
+    type: "append.response";
+    ok: boolean;
+    prevIndex: number;
+    match: number;
+    hintTerm: number;
+    lost?: boolean;
+  }
   /** `read` names the latest round of ReadIndex, 0 for none. */
   | { type: "heartbeat"; commit: number; read: number }
   | { type: "heartbeat.response"; read: number }
