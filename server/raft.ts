@@ -451,7 +451,8 @@ export class Raft {
         hintTerm: 0,
       });
     }
-    if (!this.#install) this.#blocks.push(m);
+    // One at a time: storing the next one would drop the blocks that are being loaded. The leader sends it again.
+    if (!this.#install && !this.#restore) this.#blocks.push(m);
   }
 
   /** The driver stored a block; `next` is the first one missing. Complete: the snapshot replaces the log. */
@@ -463,14 +464,19 @@ export class Raft {
       snapshotTerm: snapshot.term,
       next,
     });
-    if (next < snapshot.blocks || this.#install || snapshot.index <= this.log.commit) return;
-    this.log.reset({
-      index: snapshot.index,
-      term: snapshot.term,
-      config: { index: snapshot.configIndex, config: snapshot.config },
-    });
-    if (this.#inflight) this.#inflight.last = 0;
-    this.#install = snapshot;
+    if (next < snapshot.blocks || this.#install || this.#restore || snapshot.index <= this.log.commit) return;
+    // A late append brought all of it while the last block was being stored: what came with it may be acknowledged
+    // already, so nothing is dropped.
+    if (this.log.matches(snapshot.index, snapshot.term)) this.log.commitTo(snapshot.index);
+    else {
+      this.log.reset({
+        index: snapshot.index,
+        term: snapshot.term,
+        config: { index: snapshot.configIndex, config: snapshot.config },
+      });
+      if (this.#inflight) this.#inflight.last = 0;
+      this.#install = snapshot;
+    }
     this.#sendAfter(from, {
       type: "append.response",
       ok: true,
@@ -558,6 +564,8 @@ export class Raft {
     const grew = p.acknowledge(m.match);
     if (p.state === "probe" || (p.state === "snapshot" && p.match >= this.log.floorIndex)) {
       p.becomeReplicate();
+    } else if (p.snapshot && p.match >= p.snapshot.index) {
+      p.becomeSnapshot(null); // The log was cut beyond it meanwhile: only a newer one helps.
     }
     if (grew) this.#maybeCommit();
     if (this.transferTarget === m.from) this.#maybeHandOver();
@@ -736,7 +744,8 @@ export class Raft {
     // Answers may speak of entries that did not fit into this write.
     const complete = log.offered === log.lastIndex;
     const persist: Persist = {
-      hard: { term: this.term, vote: this.vote, commit: log.commit },
+      // Never beyond what is stored with it: a restarted server takes that for a loss.
+      hard: { term: this.term, vote: this.vote, commit: Math.min(log.commit, log.offered) },
       entries,
       install: this.#install,
       messages: complete ? this.#after : [],

@@ -182,6 +182,10 @@ export class Snapshotter {
     let index = log.applied;
     if (!raft.isSoleMember) {
       index = Math.max(0, log.applied - tuning.trailingLogs);
+      // Who is being sent a snapshot goes on after its end: cutting further would make it begin again.
+      for (const p of raft.progress.values()) {
+        if (p.state === "snapshot") index = Math.min(index, p.snapshot?.index ?? log.floorIndex);
+      }
       if (log.bytes > MEMORY_CHARS) {
         index = Math.max(index, log.applied - Math.floor((log.applied - log.floorIndex) / 2));
       }

@@ -25,7 +25,27 @@ export interface Stored {
   /** Newest complete snapshot. */
   snapshot: SnapshotMeta | null;
   floor: LogFloor;
+  /** Last record that is there and intact. */
   lastIndex: number;
+  /**
+   * Set when the end of what was durable here is damaged or gone. Nothing is changed by that: the first write() removes
+   * what is damaged after `lastIndex`, so whoever opens decides (replica_load.ts) and writes that down first.
+   */
+  lost?: LostTail;
+}
+
+/** The end of the log cannot be read, or the log is an older one than was durable here. */
+export interface LostTail {
+  /** Last entry that was durable here, as far as it is known; not above `lastIndex` when only a vote is lost. */
+  to: number;
+  /** Newest term that was durable here: the vote in it may be lost, too. */
+  term: number;
+  /** What is damaged: "Log entry 16 (term 2) is damaged". */
+  what: string;
+  /** How an operator says that the loss is accepted: shown when a server stops because of it. */
+  override: string;
+  /** The operator said so. */
+  accepted: boolean;
 }
 
 /** What names a snapshot before it is written. */
@@ -169,6 +189,8 @@ class MemoryStorage implements RaftStorage {
         const checksum = blocks.reduce((sum, b) => blockChecksum(b, sum), 0);
         const meta = { ...base, blocks: blocks.length, bytes, checksum };
         this.#snapshots.push({ meta, blocks });
+        // The leader's may have been installed while this one was taken.
+        this.#snapshots.sort((a, b) => a.meta.index - b.meta.index);
         return Promise.resolve(meta);
       },
       abort: () => Promise.resolve(),
