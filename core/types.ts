@@ -834,6 +834,20 @@ export interface DeploymentState {
 
 // --- Cluster objects -------------------------------------------------------------------------------------------
 
+/** How the leader looks after the servers. The API writes the durations as text; here they are nanoseconds. */
+export interface AutopilotConfiguration {
+  CleanupDeadServers: boolean;
+  LastContactThreshold: number;
+  MaxTrailingLogs: number;
+  MinQuorum: number;
+  ServerStabilizationTime: number;
+  EnableRedundancyZones: boolean;
+  DisableUpgradeMigration: boolean;
+  EnableCustomUpgrades: boolean;
+  CreateIndex: number;
+  ModifyIndex: number;
+}
+
 export interface SchedulerConfiguration {
   SchedulerAlgorithm: "binpack" | "spread";
   PreemptionConfig: {

@@ -6,6 +6,7 @@ import type {
   AllocatedResources,
   Allocation,
   AllocMetric,
+  AutopilotConfiguration,
   Deployment,
   DeploymentStatusName,
   DesiredTransition,
@@ -126,6 +127,9 @@ export type Command =
   }
   | { kind: "deployment.delete"; ids: string[] }
   | { kind: "scheduler.config"; time: number; config: SchedulerConfiguration; cas?: number }
+  /** By the first leader of a new cluster: its id and what Autopilot starts with. A later one changes nothing. */
+  | { kind: "cluster.init"; time: number; id: string; autopilot: AutopilotConfiguration }
+  | { kind: "autopilot.config"; time: number; config: AutopilotConfiguration; cas?: number }
   | { kind: "namespace.upsert"; time: number; namespaces: Namespace[] }
   | { kind: "namespace.delete"; names: string[] }
   | { kind: "pool.upsert"; time: number; pools: NodePool[] }

@@ -54,6 +54,8 @@ export function eventTypeOf(command: Command): string {
     case "eval.delete":
     case "deployment.delete":
     case "scheduler.config":
+    case "cluster.init":
+    case "autopilot.config":
     case "summaries.reconcile":
       return "";
     default:

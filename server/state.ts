@@ -7,6 +7,7 @@
 import { assert, assertNever } from "../core/assert.ts";
 import type {
   Allocation,
+  AutopilotConfiguration,
   Deployment,
   Evaluation,
   Job,
@@ -27,6 +28,8 @@ import {
   deleteNamespaces,
   deletePools,
   deleteServices,
+  initCluster,
+  setAutopilotConfig,
   setSchedulerConfig,
   upsertNamespaces,
   upsertPools,
@@ -267,6 +270,14 @@ export class State implements StateMachine, StateReader {
 
   // --- Cluster objects -----------------------------------------------------------------------------------------
 
+  autopilotConfig(): AutopilotConfiguration {
+    return this.#tables.autopilotConfig;
+  }
+
+  get clusterId(): string {
+    return this.#tables.clusterId;
+  }
+
   schedulerConfig(): SchedulerConfiguration {
     return this.#tables.schedulerConfig;
   }
@@ -359,6 +370,10 @@ function applyCommand(w: Write, c: Command): ApplyResult {
       return deleteDeployments(w, c);
     case "scheduler.config":
       return setSchedulerConfig(w, c);
+    case "cluster.init":
+      return initCluster(w, c);
+    case "autopilot.config":
+      return setAutopilotConfig(w, c);
     case "namespace.upsert":
       return upsertNamespaces(w, c);
     case "namespace.delete":

@@ -21,6 +21,28 @@ export function setSchedulerConfig(w: Write, c: Of<"scheduler.config">): ApplyRe
   return { value: true };
 }
 
+/** A cluster has one id for ever: what a second leader proposes before it has seen the first one's is dropped. */
+export function initCluster(w: Write, c: Of<"cluster.init">): ApplyResult {
+  if (w.tables.clusterId !== "") return {};
+  w.tables.clusterId = c.id;
+  w.tables.autopilotConfig = { ...c.autopilot, CreateIndex: w.index, ModifyIndex: w.index };
+  w.touch("autopilot_config");
+  return {};
+}
+
+/** Gives back whether it was written: a compare-and-set that missed is no error. */
+export function setAutopilotConfig(w: Write, c: Of<"autopilot.config">): ApplyResult {
+  const old = w.tables.autopilotConfig;
+  if (c.cas !== undefined && c.cas !== old.ModifyIndex) return { value: false };
+  w.tables.autopilotConfig = {
+    ...c.config,
+    CreateIndex: old.CreateIndex || w.index,
+    ModifyIndex: w.index,
+  };
+  w.touch("autopilot_config");
+  return { value: true };
+}
+
 export function upsertNamespaces(w: Write, c: Of<"namespace.upsert">): ApplyResult {
   for (const namespace of c.namespaces) w.putNamespace(namespace);
   return {};

@@ -3,6 +3,7 @@
 // await inside a loop over one. No method here is O(all allocations) but `allocs()`.
 import type {
   Allocation,
+  AutopilotConfiguration,
   Deployment,
   Evaluation,
   Job,
@@ -31,6 +32,7 @@ export type Table =
   | "namespaces"
   | "node_pools"
   | "scheduler_config"
+  | "autopilot_config"
   | "service_registrations"
   | "periodic_launch";
 
@@ -149,6 +151,10 @@ export interface StateReader {
   latestDeployment(namespace: string, id: string): Deployment | undefined;
 
   schedulerConfig(): SchedulerConfiguration;
+  /** The defaults until a leader has written it. */
+  autopilotConfig(): AutopilotConfiguration;
+  /** Made by the first leader of a cluster, the same ever after; "" before. */
+  readonly clusterId: string;
   namespace(name: string): Namespace | undefined;
   namespaces(): Iterable<Namespace>;
   nodePool(name: string): NodePool | undefined;

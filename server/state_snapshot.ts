@@ -9,6 +9,7 @@ import type {
   AllocatedResources,
   Allocation,
   AllocMetric,
+  AutopilotConfiguration,
   Deployment,
   Evaluation,
   Job,
@@ -53,6 +54,9 @@ type Chunk =
     namespaces: Namespace[];
     pools: NodePool[];
     schedulerConfig: SchedulerConfiguration;
+    /** Missing in snapshots of servers that knew no clusters. */
+    autopilotConfig?: AutopilotConfiguration;
+    clusterId?: string;
   }
   | { kind: "allocs"; resources: AllocatedResources[]; metrics: AllocMetric[]; rows: AllocRow[] };
 
@@ -71,6 +75,8 @@ export function takeSnapshot(tables: Tables, index: number): Iterable<string> {
       namespaces: [...tables.namespaces.values()],
       pools: [...tables.pools.values()],
       schedulerConfig: tables.schedulerConfig,
+      autopilotConfig: tables.autopilotConfig,
+      clusterId: tables.clusterId,
     } as Chunk,
     jobs: [...tables.jobs.values()],
     nodes: [...tables.nodes.values()],
@@ -217,6 +223,8 @@ class Loader {
         for (const namespace of chunk.namespaces) tables.namespaces.set(namespace.Name, namespace);
         for (const pool of chunk.pools) tables.pools.set(pool.Name, pool);
         tables.schedulerConfig = chunk.schedulerConfig;
+        tables.autopilotConfig = chunk.autopilotConfig ?? tables.autopilotConfig;
+        tables.clusterId = chunk.clusterId ?? "";
         return;
       case "jobs":
         for (const row of chunk.rows) this.#job(row);

@@ -4,6 +4,7 @@
 //
 // Invariant: everything in Derived can be rebuilt from the rows alone; restoring a snapshot does exactly that.
 import type {
+  AutopilotConfiguration,
   Deployment,
   Evaluation,
   Job,
@@ -60,6 +61,8 @@ export class Tables {
   readonly pools = new Map<string, NodePool>();
   readonly services = new Map<string, ServiceRegistration>();
   schedulerConfig: SchedulerConfiguration = DEFAULT_SCHEDULER_CONFIG;
+  autopilotConfig: AutopilotConfiguration = DEFAULT_AUTOPILOT_CONFIG;
+  clusterId = "";
   /** Index of the last change of each table. */
   readonly indexes = new Map<Table, number>();
 
@@ -153,6 +156,19 @@ export const DEFAULT_SCHEDULER_CONFIG: SchedulerConfiguration = {
   NodeLimitForFeasibilityChecks: 0,
   CreateIndex: 1,
   ModifyIndex: 1,
+};
+
+export const DEFAULT_AUTOPILOT_CONFIG: AutopilotConfiguration = {
+  CleanupDeadServers: true,
+  LastContactThreshold: 200e6,
+  MaxTrailingLogs: 250,
+  MinQuorum: 0,
+  ServerStabilizationTime: 10e9,
+  EnableRedundancyZones: false,
+  DisableUpgradeMigration: false,
+  EnableCustomUpgrades: false,
+  CreateIndex: 0,
+  ModifyIndex: 0,
 };
 
 const DEFAULT_NAMESPACE: Namespace = {
