@@ -38,10 +38,20 @@ export class MetricTally {
     this.#constraints = count(this.#constraints, text);
   }
 
-  exhaust(node: Node, dimension: string): void {
+  /** `scored`: its row was noted before it turned out that it cannot take the allocation. */
+  exhaust(node: Node, dimension: string, scored = false): void {
+    if (scored) this.rows = this.rows.filter((row) => row.NodeID !== node.ID);
     this.exhausted++;
     this.#classesExhausted = count(this.#classesExhausted, node.NodeClass);
     this.#dimensions = count(this.#dimensions, dimension);
+  }
+
+  /** Forgets everything: the search begins once more. */
+  clear(): void {
+    this.evaluated = this.filtered = this.exhausted = 0;
+    this.rows = [];
+    this.#constraints = this.#classesFiltered = this.#classesExhausted = this.#dimensions = null;
+    this.#ineligible.clear();
   }
 
   row(row: ScoreRow): void {

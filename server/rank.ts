@@ -30,6 +30,8 @@ import { exhausted, portTaken, UsageJournal, type UsageOverlay } from "./usage.t
 const SKIPPED_MAX = 3;
 /** Nodes on which room could be made that are compared with each other. */
 const PREEMPTIONS_COMPARED_MAX = 16;
+/** Candidates that the metrics of a wide search name one by one. */
+const DESCRIBED_MAX = 256;
 
 export interface RankerInput {
   state: StateReader;
@@ -210,7 +212,9 @@ export class Ranker {
     const found = this.#find(search, wish, tally) ?? this.#findByPreemption(search, wish, tally);
     const elapsed = () => Math.round((this.input.stopwatchNs?.() ?? 0) - began);
     if (!found) return { choice: null, failure: tally.build(this.#scope, group, elapsed()) };
-    const metrics = wish.metrics ? tally.build(this.#scope, group, elapsed()) : null;
+    const metrics = wish.metrics
+      ? { ...tally.build(this.#scope, group, elapsed()), ResourcesExhausted: null }
+      : null;
     this.#take(search, found);
     return { choice: { ...found, metrics } };
   }
@@ -351,14 +355,24 @@ export class Ranker {
     for (;;) {
       const slot = full.best();
       if (slot < 0) return null;
-      if (wish.metrics) {
-        tally.evaluated = this.input.candidates.slots.length;
-        for (const top of full.tops()) tally.row(search.scoring.row(top, false));
-      }
+      if (wish.metrics) this.#describe(search, wish, tally, full);
       const granted = this.#grant(search, slot, tally);
       if (granted) return granted;
-      tally.rows = [];
+      tally.clear();
       full.remove(slot);
+    }
+  }
+
+  /** What a walk over all nodes would have told: of many nodes only the best of each kind. */
+  #describe(search: GroupSearch, wish: Wish, tally: MetricTally, full: FullSearch): void {
+    const { slots } = this.input.candidates;
+    if (slots.length > DESCRIBED_MAX) {
+      tally.evaluated = slots.length;
+      for (const top of full.tops()) tally.row(search.scoring.row(top, false));
+      return;
+    }
+    for (const slot of slots) {
+      if (this.#usable(search, slot, wish, tally)) tally.row(search.scoring.row(slot, false));
     }
   }
 
@@ -372,10 +386,9 @@ export class Ranker {
         if (!search.feasibility.feasible(slot) || distinct.hostTaken(slot)) return null;
         if (this.#full(slot, table.nodes[slot]!) || exhausted(table, overlay, slot, search.ask)) return null;
         const anti = scoring.antiAffinity(slot);
-        const affinity = scoring.affinity(slot);
         return {
-          sum: scoring.fit(slot) + anti + affinity,
-          terms: 1 + (anti === 0 ? 0 : 1) + (affinity === 0 ? 0 : 1),
+          sum: scoring.fit(slot) + anti + scoring.affinity(slot),
+          terms: 1 + (anti === 0 ? 0 : 1) + (scoring.hasAffinities ? 1 : 0),
           group: groupOf(columns, slot),
         };
       },
@@ -430,7 +443,7 @@ export class Ranker {
     if (!search.ports && !search.instances) return plain;
     const ports = search.ports ? this.#portsOf(search, slot, false) : null;
     if (typeof ports === "string") {
-      tally.exhaust(node, ports);
+      tally.exhaust(node, ports, true);
       return null;
     }
     const instances = search.instances
@@ -438,7 +451,7 @@ export class Ranker {
       : null;
     if (typeof instances === "string") {
       this.#instances.delete(slot);
-      tally.exhaust(node, instances);
+      tally.exhaust(node, instances, true);
       return null;
     }
     const resources = withGrants(search.resources, ports, instances);
@@ -446,7 +459,7 @@ export class Ranker {
     const dimension = instances && exhausted(table, overlay, slot, demandOf(resources));
     if (dimension) {
       this.#instances.delete(slot);
-      tally.exhaust(node, dimension);
+      tally.exhaust(node, dimension, true);
       return null;
     }
     return { slot, node, resources, demand: demandOf(resources), preempted: [] };

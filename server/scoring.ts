@@ -59,6 +59,11 @@ export class Scoring {
     if (this.wide) this.#fit = new Float64Array(length).fill(NaN);
   }
 
+  /** Affinities count in the mean also where none of them holds. */
+  get hasAffinities(): boolean {
+    return this.#affinity !== null;
+  }
+
   /** True when the choice should look at every node, not at a sample. */
   get wide(): boolean {
     return this.spreads.length > 0 || this.#affinities.length > 0;
@@ -127,8 +132,7 @@ export class Scoring {
     const anti = this.antiAffinity(slot);
     if (anti !== 0) sum += anti, terms++;
     if (penalty) sum -= 1, terms++;
-    const affinity = this.affinity(slot);
-    if (affinity !== 0) sum += affinity, terms++;
+    if (this.#affinity) sum += this.affinity(slot), terms++;
     if (this.spreads.length > 0) {
       const spread = this.spread(slot);
       if (spread !== 0) sum += spread, terms++;
