@@ -19,6 +19,7 @@ export function agentFacade(agent: Agent): AgentFacade {
   const startedMs = Date.now();
   const startedAt = new Date(startedMs).toISOString();
   const gauges = () => collectGauges(metricSources(agent, startedMs));
+  const samples = () => agent.server?.leader.queues().samples ?? [];
   return {
     self: () => ({
       config: selfConfig(agent.config, agent.setup.files),
@@ -41,8 +42,8 @@ export function agentFacade(agent: Agent): AgentFacade {
     hostInfo: () => agent.config.enableDebug ? hostInfo() : null,
     schedulers: () => schedulers(agent, startedAt),
     monitor: (options, signal) => monitor(agent, options, signal),
-    metrics: () => metricsJson(gauges(), Date.now()),
-    metricsPrometheus: () => agent.config.prometheus ? metricsPrometheus(gauges()) : null,
+    metrics: () => metricsJson(gauges(), samples(), Date.now()),
+    metricsPrometheus: () => agent.config.prometheus ? metricsPrometheus(gauges(), samples()) : null,
   };
 }
 

@@ -10,6 +10,16 @@ export interface Gauge {
   labels: Record<string, string>;
 }
 
+/** Something counted and added up since the agent's start. */
+export interface Sample {
+  name: string;
+  count: number;
+  sum: number;
+  min: number;
+  max: number;
+  sumOfSquares: number;
+}
+
 /** What the parts of an agent tell of themselves. */
 export interface MetricSources {
   nodeName: string;
@@ -22,6 +32,7 @@ export interface MetricSources {
     appliedIndex: number;
     lastIndex: number;
     leader: boolean;
+    samples: readonly Sample[];
   } | null;
   client: {
     node: Node;
@@ -97,19 +108,40 @@ function addClient(add: Add, client: NonNullable<MetricSources["client"]>): void
 }
 
 /** Body of GET /v1/metrics. `now` in ms since 1970. */
-export function metricsJson(gauges: readonly Gauge[], nowMs: number): Record<string, unknown> {
+export function metricsJson(
+  gauges: readonly Gauge[],
+  samples: readonly Sample[],
+  nowMs: number,
+): Record<string, unknown> {
   const interval = new Date(Math.floor(nowMs / 10_000) * 10_000).toISOString();
   return {
     Counters: [],
     Gauges: gauges.map(({ name, value, labels }) => ({ Labels: labels, Name: name, Value: value })),
     Points: [],
-    Samples: [],
+    Samples: samples.map(sampleJson),
     Timestamp: `${interval.slice(0, 10)} ${interval.slice(11, 19)} +0000 UTC`,
   };
 }
 
+/** Totals since the agent's start, where Nomad tells the last ten seconds: a second look gives the difference. */
+function sampleJson({ name, count, sum, min, max, sumOfSquares }: Sample): Record<string, unknown> {
+  const mean = sum / count;
+  const variance = count > 1 ? Math.max(0, sumOfSquares - count * mean * mean) / (count - 1) : 0;
+  return {
+    Count: count,
+    Labels: {},
+    Max: max,
+    Mean: mean,
+    Min: min,
+    Name: name,
+    Rate: sum / 10,
+    Stddev: Math.sqrt(variance),
+    Sum: sum,
+  };
+}
+
 /** Body of GET /v1/metrics?format=prometheus (text format 0.0.4). */
-export function metricsPrometheus(gauges: readonly Gauge[]): string {
+export function metricsPrometheus(gauges: readonly Gauge[], samples: readonly Sample[]): string {
   let text = "";
   let last = "";
   for (const { name, value, labels } of gauges) {
@@ -118,6 +150,10 @@ export function metricsPrometheus(gauges: readonly Gauge[]): string {
     last = id;
     const pairs = Object.entries(labels).map(([key, label]) => `${key}="${escapeLabel(label)}"`).join(",");
     text += `${id}${pairs ? `{${pairs}}` : ""} ${value}\n`;
+  }
+  for (const { name, count, sum } of samples) {
+    const id = name.replace(/[^a-zA-Z0-9_]/g, "_");
+    text += `# HELP ${id} ${id}\n# TYPE ${id} summary\n${id}_sum ${sum}\n${id}_count ${count}\n`;
   }
   return text;
 }

@@ -48,7 +48,7 @@ export function smallJob(id: string, options: {
   count?: number;
   driver?: string;
   config?: Record<string, unknown>;
-  type?: "service" | "batch";
+  type?: "service" | "batch" | "system";
   cpu?: number;
   memoryMb?: number;
 }): { Job: Record<string, unknown> } {

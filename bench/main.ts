@@ -3,9 +3,13 @@
 import process from "node:process";
 import * as agents from "./agents.ts";
 import { commands } from "./commands.ts";
+import { decisions, growth } from "./decisions.ts";
+import { jobRate } from "./job_rate.ts";
 import { jobspec } from "./jobspec.ts";
 import { machine, markdown, type Row } from "./measure.ts";
 import { placements } from "./placements.ts";
+import { readsWhilePlacing } from "./reads_while_placing.ts";
+import { systemJob } from "./system_jobs.ts";
 
 const benches: Record<string, () => Promise<Row[]>> = {
   start: agents.start,
@@ -28,6 +32,13 @@ const benches: Record<string, () => Promise<Row[]>> = {
   "placements-batch": () => placements({ nodes: 1000, jobs: 10, perJob: 1000, type: "batch" }),
   "placements-100k": () => placements({ nodes: 1000, jobs: 10, perJob: 10_000, type: "service" }),
   "placements-1m": () => placements({ nodes: 5000, jobs: 100, perJob: 10_000, type: "service" }),
+  decisions: () => decisions(5000, false),
+  "decisions-demanding": () => decisions(5000, true),
+  "decisions-growth": () => growth([100, 1000, 10_000]),
+  "reads-while-placing": () =>
+    readsWhilePlacing({ nodes: 5000, jobs: 30, perJob: 10_000, readsPerSecond: 50 }),
+  "system-job": () => systemJob(5000),
+  "job-rate": () => jobRate({ nodes: 100, jobs: 10_000, callers: 100 }),
   jobspec,
   commands,
   "idle-memory": agents.idleMemory,

@@ -49,13 +49,14 @@ export class Leader {
 
   /** How much work waits, for metrics. */
   queues() {
-    const { broker, blocked, plans } = this.scheduling;
+    const { broker, blocked, plans, workers } = this.scheduling;
     const stats = broker.stats();
     return {
       broker: { ready: stats.ready, unacked: stats.unacked, pending: stats.waiting, waiting: stats.delayed },
       blocked: { total: blocked.size, escaped: blocked.escaped },
       planQueueDepth: plans.inFlight,
       heartbeatsActive: this.#loops.heartbeats.active,
+      samples: workers.samples.all(),
     };
   }
 

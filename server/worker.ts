@@ -13,6 +13,7 @@ import type { Broker } from "./broker.ts";
 import { onlyBlocksAgain } from "./finish.ts";
 import type { PlanQueue } from "./plan.ts";
 import type { Plan } from "./plan_builder.ts";
+import { Samples } from "./samples.ts";
 import { schedule } from "./schedule.ts";
 import type { StateReader } from "./state_reader.ts";
 
@@ -39,6 +40,8 @@ export interface WorkersOptions {
 }
 
 export class Workers {
+  /** How long scheduling runs took, milliseconds, by kind of job. */
+  readonly samples = new Samples();
   #running = false;
   #planned = false;
   #paused = false;
@@ -100,6 +103,7 @@ export class Workers {
       return;
     }
     let plan: Plan;
+    const beganMs = clock.monotonicMs();
     try {
       plan = schedule(state, evaluation, random, nowNs(), {
         overlay: plans.overlay,
@@ -111,6 +115,7 @@ export class Workers {
       this.options.settled();
       return;
     }
+    this.samples.add(`nomad.nomad.worker.invoke_scheduler_${evaluation.Type}`, clock.monotonicMs() - beganMs);
     if (onlyBlocksAgain(plan)) {
       broker.ack(id);
       this.options.blockAgain(plan.evaluation);
