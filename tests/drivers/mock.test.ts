@@ -20,6 +20,7 @@ driverSuite({
       stdout_repeat_duration: "20ms",
     }),
     stubborn: () => ({ run_for: "1h", kill_after: "1h" }),
+    ready: { runsFor: "", stubborn: "" },
     fails: () => ({ start_error: "no room" }),
     misspelt: { config: { run_fro: "1s" }, meant: "run_for" },
     wrongType: { run_for: "soon" },

@@ -28,6 +28,8 @@ export interface Subject {
     ticks(count: number): Record<string, unknown>;
     /** Does not end by its kill signal. */
     stubborn(): Record<string, unknown>;
+    /** The two above print this once their answer to signals stands; "" where that is from the start. */
+    ready: { runsFor: string; stubborn: string };
     /** Cannot be started. */
     fails(): Record<string, unknown>;
     /** A misspelt key, and the right one. */
@@ -36,6 +38,11 @@ export interface Subject {
     /** Runs a shell script; null where there are no processes. */
     script: ((text: string) => Record<string, unknown>) | null;
   };
+}
+
+/** A task is started before its shell has read the first line: a signal sent too early finds no answer to it. */
+async function saysReady(place: Place, word: string): Promise<void> {
+  if (word !== "") await eventually("the task's own word", () => place.log("stdout").includes(word));
 }
 
 export function driverSuite(subject: Subject): void {
@@ -120,6 +127,7 @@ export function driverSuite(subject: Subject): void {
 
   it("stops by the kill signal before the timeout", async (driver, place) => {
     const handle = await driver.start(place.spec(config.runsFor(3600)), () => undefined);
+    await saysReady(place, config.ready.runsFor);
     const begun = performance.now();
     await driver.stop(handle, { killSignal: "SIGTERM", timeoutMs: 60_000 });
     assert.ok(performance.now() - begun < 30_000, "long before the timeout");
@@ -132,7 +140,7 @@ export function driverSuite(subject: Subject): void {
 
   it("kills what does not obey when the timeout is over", async (driver, place) => {
     const handle = await driver.start(place.spec(config.stubborn()), () => undefined);
-    await sleep(300);
+    await saysReady(place, config.ready.stubborn);
     const begun = performance.now();
     await driver.stop(handle, { killSignal: "SIGTERM", timeoutMs: 1000 });
     assert.ok(performance.now() - begun >= 950, "not before the timeout");
