@@ -23,8 +23,12 @@ import type {
   SchedulerConfiguration,
   ServiceRegistration,
 } from "../core/types.ts";
+import type { RequestStamp } from "./state_requests.ts";
 
-export type Command =
+/** Any command may carry the id of the request that it was made for: then it is applied once, however often it comes. */
+export type Command = Change & { request?: RequestStamp };
+
+export type Change =
   | { kind: "noop" }
   | {
     kind: "job.register";

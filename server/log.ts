@@ -6,6 +6,7 @@
 // A proposal resolves only when its command is durable on a quorum and applied here. Nothing that was acknowledged
 // is ever lost.
 import type { Command } from "./commands.ts";
+import type { RequestRow } from "./state_requests.ts";
 
 /** What the log drives: server/state.ts. Never async, never calls out. */
 export interface StateMachine {
@@ -24,6 +25,8 @@ export interface ApplyResult {
   refused?: { status: number; message: string };
   /** Whatever the command promises to give back. */
   value?: unknown;
+  /** The command's request was applied before, as this says; nothing changed. */
+  repeated?: RequestRow;
 }
 
 export interface LeaderInfo {

@@ -57,6 +57,7 @@ import {
 } from "./state_nodes.ts";
 import { applyPlan } from "./state_plan.ts";
 import type { Changes, StateReader, Table } from "./state_reader.ts";
+import { type RequestRow, rowOf } from "./state_requests.ts";
 import { loadSnapshot, takeSnapshot } from "./state_snapshot.ts";
 import { type StateOptions, Tables } from "./state_tables.ts";
 import { Write } from "./state_write.ts";
@@ -101,9 +102,19 @@ export class State implements StateMachine, StateReader {
 
   apply(index: number, command: Command): ApplyResult {
     assert(index > this.#index, `command ${index} applied after ${this.#index}`);
+    const { request } = command;
+    if (request) {
+      this.#tables.requests.expire(request.time);
+      const repeated = this.#tables.requests.get(request.key);
+      if (repeated) {
+        this.#index = index;
+        return { repeated };
+      }
+    }
     const write = new Write(this.#tables, index, "time" in command ? command.time : 0);
     const result = applyCommand(write, command);
     this.#index = index;
+    if (request) this.#tables.requests.add(rowOf(request, index, result));
     if (result.refused) return result;
     const changes = write.finish();
     if (changes.tables.size === 0) return result;
@@ -266,6 +277,11 @@ export class State implements StateMachine, StateReader {
   latestDeployment(namespace: string, id: string): Deployment | undefined {
     const last = this.#tables.deploymentsByJob.get(jobKey(namespace, id))?.at(-1);
     return last === undefined ? undefined : this.#tables.deployments.get(last);
+  }
+
+  /** What became of a request that carried an id; undefined when it never came, or is forgotten. */
+  request(key: string): RequestRow | undefined {
+    return this.#tables.requests.get(key);
   }
 
   // --- Cluster objects -----------------------------------------------------------------------------------------

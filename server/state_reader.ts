@@ -17,6 +17,7 @@ import type {
 } from "../core/types.ts";
 import type { ScalingEvent } from "./commands.ts";
 import type { NodeTable } from "./node_table.ts";
+import type { RequestRow } from "./state_requests.ts";
 
 /** Tables that blocking queries wait on; each has the index of its last change. */
 export type Table =
@@ -149,6 +150,9 @@ export interface StateReader {
   /** Newest first. */
   deploymentsByJob(namespace: string, id: string): Iterable<Deployment>;
   latestDeployment(namespace: string, id: string): Deployment | undefined;
+
+  /** What became of a request that carried an id (`key` stands for token, namespace and id). */
+  request(key: string): RequestRow | undefined;
 
   schedulerConfig(): SchedulerConfiguration;
   /** The defaults until a leader has written it. */

@@ -22,6 +22,7 @@ import type {
 import { NO_TRANSITION } from "../core/types.ts";
 import { jobKey } from "./state_keys.ts";
 import type { Table } from "./state_reader.ts";
+import type { RequestRow } from "./state_requests.ts";
 import { ResourceSharer } from "./state_resources.ts";
 import type { JobRow, Tables } from "./state_tables.ts";
 import { compactTaskStates, sparseTaskStates } from "./state_texts.ts";
@@ -49,6 +50,8 @@ type Chunk =
   | { kind: "evals"; rows: Evaluation[] }
   | { kind: "deployments"; rows: Deployment[] }
   | { kind: "services"; rows: ServiceRegistration[] }
+  /** Requests with an id. */
+  | { kind: "requests"; rows: RequestRow[]; clocks: [number, number] }
   | {
     kind: "cluster";
     namespaces: Namespace[];
@@ -83,6 +86,7 @@ export function takeSnapshot(tables: Tables, index: number): Iterable<string> {
     evals: [...tables.evals.values()],
     deployments: [...tables.deployments.values()],
     services: [...tables.services.values()],
+    requests: { rows: tables.requests.rows(), clocks: tables.requests.clocks },
     allocs: tables.allocs.toArray(),
   };
   return writeChunks(taken);
@@ -96,6 +100,7 @@ interface Taken {
   evals: Evaluation[];
   deployments: Deployment[];
   services: ServiceRegistration[];
+  requests: { rows: RequestRow[]; clocks: [number, number] };
   allocs: Allocation[];
 }
 
@@ -116,6 +121,10 @@ function* writeChunks(taken: Taken): Iterable<string> {
     yield text(packAllocs(allocs, numbers));
   }
   for (const rows of slices(taken.services)) yield text({ kind: "services", rows });
+  const { rows: requests, clocks } = taken.requests;
+  for (const rows of slices(requests)) yield text({ kind: "requests", rows, clocks });
+  // Also without rows: what is let go of next depends on the time that was seen.
+  if (requests.length === 0 && Math.max(...clocks) > 0) yield text({ kind: "requests", rows: [], clocks });
 }
 
 function text(chunk: Chunk): string {
@@ -240,6 +249,10 @@ class Loader {
         return;
       case "services":
         for (const service of chunk.rows) indexService(tables, service);
+        return;
+      case "requests":
+        for (const row of chunk.rows) tables.requests.add(row);
+        tables.requests.clocks = chunk.clocks;
         return;
       case "allocJobs":
         chunk.rows.forEach((job, i) => this.#jobs[chunk.first + i] = this.#sameJob(job));

@@ -21,6 +21,7 @@ import type { ScalingEvent } from "./commands.ts";
 import { NodeTable } from "./node_table.ts";
 import { jobKey, searchKey } from "./state_keys.ts";
 import type { Table } from "./state_reader.ts";
+import { RequestTable } from "./state_requests.ts";
 
 export interface StateOptions {
   /** Untagged versions kept of every job. The same on all servers. */
@@ -63,6 +64,7 @@ export class Tables {
   schedulerConfig: SchedulerConfiguration = DEFAULT_SCHEDULER_CONFIG;
   autopilotConfig: AutopilotConfiguration = DEFAULT_AUTOPILOT_CONFIG;
   clusterId = "";
+  readonly requests = new RequestTable();
   /** Index of the last change of each table. */
   readonly indexes = new Map<Table, number>();
 
