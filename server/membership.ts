@@ -66,7 +66,7 @@ export interface Membership {
   readonly keyring: GossipKeyring;
   /** Nomad's names (agent-info, block serf). */
   stats(): Record<string, string>;
-  /** A request that came to the serf listener. */
-  handle(request: Request): Promise<Response>;
+  /** A request that came to the serf listener; who sent it stands in the log when it is refused. */
+  handle(request: Request, remoteAddress?: string): Promise<Response>;
   stop(): Promise<void>;
 }

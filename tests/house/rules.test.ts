@@ -42,6 +42,7 @@ const PURE = [
   /^server\/raft(_(log|progress|types|config))?\.ts$/,
   /^server\/(state|reconcile|feasible|rank|schedule|generic|system|broker|blocked|constraint|ports)\w*\.ts$/,
   /^client\/task\.ts$/,
+  /^server\/gossip(_(table|probes|types|codec))?\.ts$/,
 ];
 
 function sources(folder: string): string[] {

@@ -1,0 +1,87 @@
+// Encryption of gossip: AES-256-GCM under a ring of keys, one of which (the primary, first in the list) encrypts, while
+// each may decrypt, so that keys can be changed one server after the other. Knows neither file nor wire.
+//
+// Invariants: keys never stand in an error or a log line; without a key there is no ring (gossip is plain then).
+import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
+
+export const KEY_BYTES = 32;
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
+/** What sealing adds to a text. */
+export const SEAL_BYTES = NONCE_BYTES + TAG_BYTES;
+export const KEYS_MAX = 32;
+
+/** A new key as `encrypt` takes it. */
+export function generateGossipKey(): string {
+  return randomBytes(KEY_BYTES).toString("base64");
+}
+
+/** What is wrong with a key, null for nothing. Never quotes it. */
+export function gossipKeyError(key: string): string | null {
+  const bytes = Buffer.from(key, "base64");
+  if (bytes.toString("base64") !== key) return "it is not base64";
+  if (bytes.length !== KEY_BYTES) return `it has ${bytes.length} bytes where ${KEY_BYTES} are needed`;
+  return null;
+}
+
+export class KeyRing {
+  /** The primary first. */
+  #keys: { text: string; bytes: Uint8Array }[];
+
+  /** `keys`: base64, the primary first; at least one. Throws RangeError for one that is none. */
+  constructor(keys: readonly string[]) {
+    if (keys.length === 0 || keys.length > KEYS_MAX) throw new RangeError(`A ring has 1 to ${KEYS_MAX} keys`);
+    this.#keys = keys.map((key) => {
+      const wrong = gossipKeyError(key);
+      if (wrong) throw new RangeError(`A gossip key cannot be used: ${wrong}`);
+      return { text: key, bytes: new Uint8Array(Buffer.from(key, "base64")) };
+    });
+  }
+
+  get keys(): string[] {
+    return this.#keys.map(({ text }) => text);
+  }
+
+  get primary(): string {
+    return this.#keys[0]!.text;
+  }
+
+  has(key: string): boolean {
+    return this.#keys.some(({ text }) => text === key);
+  }
+
+  /** Nonce, ciphertext and tag. `context` must be the same when it is opened. */
+  seal(plain: Uint8Array, context: Uint8Array): Uint8Array {
+    const nonce = randomBytes(NONCE_BYTES);
+    const cipher = createCipheriv("aes-256-gcm", this.#keys[0]!.bytes, nonce);
+    cipher.setAAD(context);
+    return new Uint8Array(Buffer.concat([nonce, cipher.update(plain), cipher.final(), cipher.getAuthTag()]));
+  }
+
+  /** Null when no key of the ring made these bytes for this context. */
+  open(sealed: Uint8Array, context: Uint8Array): Uint8Array | null {
+    if (sealed.length < SEAL_BYTES) return null;
+    const nonce = sealed.subarray(0, NONCE_BYTES);
+    const body = sealed.subarray(NONCE_BYTES, sealed.length - TAG_BYTES);
+    const tag = sealed.subarray(sealed.length - TAG_BYTES);
+    for (const { bytes } of this.#keys) {
+      const decipher = createDecipheriv("aes-256-gcm", bytes, nonce, { authTagLength: TAG_BYTES });
+      decipher.setAAD(context);
+      decipher.setAuthTag(tag);
+      const plain = decipher.update(body);
+      if (isAuthentic(decipher)) return new Uint8Array(plain);
+    }
+    return null;
+  }
+}
+
+/** GCM has no final bytes: `final` only throws when the tag does not fit. */
+function isAuthentic(decipher: { final(): unknown }): boolean {
+  try {
+    decipher.final();
+    return true;
+  } catch (wrongKey) {
+    void wrongKey;
+    return false;
+  }
+}
