@@ -3,6 +3,7 @@ import type { Clock, Random } from "../core/env.ts";
 import type { AllocMetric, Evaluation, Job } from "../core/types.ts";
 import type { ApplyResult, ReplicatedLog } from "./log.ts";
 import type { Command, PlanResult } from "./commands.ts";
+import type { Cluster } from "./cluster.ts";
 import type { StateReader } from "./state_reader.ts";
 import type { Watch } from "./watch.ts";
 import type { EventBuffer } from "./events.ts";
@@ -44,6 +45,12 @@ export interface ServerConfig {
   snapshotIntervalMs: number;
   trailingLogs: number;
   schedulerConfig: Partial<import("../core/types.ts").SchedulerConfiguration>;
+  /** This server stays a learner: it has all data and does not vote. */
+  nonVoter?: boolean;
+  /** What a new cluster's Autopilot starts with, where it is not Nomad's default. */
+  autopilot?: Partial<import("../core/types.ts").AutopilotConfiguration>;
+  /** Slows the log's clock down, 1 to 10: for servers that are far apart or slow. */
+  raftMultiplier?: number;
 }
 
 /** The devices connected to this server. */
@@ -62,6 +69,7 @@ export interface DryRun {
 }
 
 export interface ServerContext {
+  readonly cluster: Cluster;
   readonly config: ServerConfig;
   readonly state: StateReader;
   readonly log: ReplicatedLog;

@@ -73,11 +73,6 @@ export const absentRoutes: Route[] = [
   },
   { path: "/v1/operator/keyring/*", scope: "server", methods: noKeys },
   { path: "/v1/operator/snapshot", scope: "server", methods: noSnapshots },
-  {
-    path: "/v1/operator/autopilot/configuration",
-    scope: "server",
-    methods: notBuilt("Autopilot is", "a cluster has one server, there is nothing to steer"),
-  },
   { path: "/v1/operator/upgrade-check/*", scope: "server", methods: { GET: upgradeCheck } },
   { path: "/.well-known/jwks.json", scope: "server", methods: noKeys },
   {

@@ -30,6 +30,8 @@ export interface HttpTransportOptions {
   id: string;
   /** host:port at which other servers reach this one: told to them with every batch. */
   rpcAddress: string;
+  /** Where another server is now, for one that moved since the membership was written. */
+  addressOf?: (id: string) => string | undefined;
   clock: Clock;
   logger?: (level: "debug" | "info" | "warn" | "error", message: string) => void;
   /** Posts over plain HTTP by default. */
@@ -69,7 +71,7 @@ class HttpTransport implements RaftTransport {
   }
 
   send(message: Message, address: string | undefined): void {
-    const to = address ?? this.#learned.get(message.to);
+    const to = this.#o.addressOf?.(message.to) ?? address ?? this.#learned.get(message.to);
     if (!to || this.#stopped) return;
     const name = laneOf(message);
     const key = `${message.to} ${name}`;

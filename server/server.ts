@@ -1,8 +1,8 @@
-// A server: the state, the log that replicates it, the devices' sessions and the leader's work, wired into one
+// A server: the state, the log that replicates it, its cluster, the devices' sessions and the leader's work, wired into one
 // ServerContext. Knows no socket: the agent hands it requests of the rpc listener and serves its HTTP routes.
 //
 // Invariants: leader-only work runs exactly while the log says that this server leads; stopping ends that work first,
-// then the devices' sessions, then the log, so that nothing is proposed into a closing log.
+// then the devices' sessions, then the cluster's loop and the log, so that nothing is proposed into a closing log.
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock, Random } from "../core/env.ts";
@@ -11,13 +11,16 @@ import type { Logger } from "../core/logger.ts";
 import { DEVICE_PATH } from "../core/protocol.ts";
 import type { RequestInfo } from "../core/runtime.ts";
 import type { Job } from "../core/types.ts";
+import { Cluster } from "./cluster.ts";
+import { answerPeer, CLUSTER_PATH, httpPeerCalls, type PeerCalls } from "./cluster_calls.ts";
 import type { Command } from "./commands.ts";
 import type { DryRun, ServerConfig, ServerContext } from "./context.ts";
 import { EventBuffer, type EventViews } from "./events.ts";
 import { Leader } from "./leader.ts";
 import type { ApplyResult } from "./log.ts";
+import type { Membership } from "./membership.ts";
 import { httpTransport } from "./raft_http.ts";
-import { createReplica, type Replica, type ReplicaOptions } from "./replica.ts";
+import { createReplica, defaultReplicaTuning, type Replica, type ReplicaOptions } from "./replica.ts";
 import { Sessions } from "./sessions.ts";
 import { State } from "./state.ts";
 import { memoryStorage, type RaftStorage } from "./storage.ts";
@@ -41,6 +44,10 @@ export interface ServerOptions {
   logger: Logger;
   /** Answers API requests that devices forward over their connection. */
   serveApi(request: Request): Promise<Response> | Response;
+  /** Gossip, started and stopped by whoever made it; without it the members of the log are all that is known. */
+  membership?: Membership;
+  /** Asks other servers; over HTTP by default. */
+  peerCalls?: PeerCalls;
   /** Replaces parts of the log: the simulation brings its own network and turns. */
   logParts?: Partial<Pick<ReplicaOptions, "bootstrap" | "transport" | "defer" | "onFatal" | "createRaft">>;
 }
@@ -54,6 +61,7 @@ export class Server implements ServerContext {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Replica;
+  readonly cluster: Cluster;
   readonly leader: Leader;
   readonly #logger: Logger;
 
@@ -67,6 +75,7 @@ export class Server implements ServerContext {
     this.watch = new Watch(clock);
     this.events = new EventBuffer(config.eventBufferSize, EVENT_VIEWS);
     this.log = this.#createLog(options);
+    this.cluster = this.#createCluster(options);
     this.leader = new Leader(this, logger);
     this.devices = new Sessions({
       state: this.state,
@@ -86,13 +95,19 @@ export class Server implements ServerContext {
   /** Loads what is stored and takes part in the cluster. */
   async start(): Promise<void> {
     await this.log.start(this.state);
+    this.cluster.start();
+  }
+
+  /** Takes this server out of its cluster for good; it has to be stopped after. See Cluster.leave. */
+  async leave(): Promise<void> {
+    await this.cluster.leave();
   }
 
   /** Stops in order; the state on disk is complete at every moment, so this loses nothing and hurries nothing. */
   async stop(): Promise<void> {
     this.leader.stop();
     this.devices.closeAll("the server is stopping");
-    await this.log.stop();
+    await Promise.all([this.cluster.stop(), this.log.stop()]);
   }
 
   /** A request that came to the rpc listener: a device's connection or another server's raft messages. */
@@ -100,6 +115,7 @@ export class Server implements ServerContext {
     const path = new URL(request.url).pathname;
     if (path === DEVICE_PATH) return this.devices.accept(info);
     if (path.startsWith("/v1/raft/")) return this.log.handle(request);
+    if (path.startsWith(CLUSTER_PATH)) return answerPeer(request, this.cluster);
     return new Response("This is the rpc port, for devices and servers: the API has a port of its own", {
       status: 404,
     });
@@ -135,16 +151,37 @@ export class Server implements ServerContext {
       bootstrap: config.bootstrapExpect === 1 ? [{ ...self, voter: true }] : null,
       storage,
       transport: logParts?.transport ??
-        httpTransport({ id: config.id, rpcAddress: config.rpcAddress, clock, logger: tell }),
+        httpTransport({
+          id: config.id,
+          rpcAddress: config.rpcAddress,
+          addressOf: (id) => this.cluster.addressOf(id),
+          clock,
+          logger: tell,
+        }),
       clock,
       random,
       tuning: {
+        tickMs: defaultReplicaTuning.tickMs * (config.raftMultiplier ?? 1),
         snapshotThreshold: config.snapshotThreshold,
         snapshotIntervalMs: config.snapshotIntervalMs,
         trailingLogs: config.trailingLogs,
       },
       logger: tell,
       ...logParts,
+    });
+  }
+
+  #createCluster({ config, membership, peerCalls, clock, random, logger }: ServerOptions): Cluster {
+    return new Cluster({
+      config,
+      log: this.log,
+      state: this.state,
+      membership: membership ?? null,
+      calls: peerCalls ?? httpPeerCalls,
+      clock,
+      random,
+      logger,
+      propose: (command) => this.propose(command),
     });
   }
 
@@ -165,10 +202,12 @@ export class Server implements ServerContext {
       if (leading) {
         this.#logger.info("cluster leadership acquired");
         this.leader.start();
+        this.cluster.onLeadership(true);
         return;
       }
       this.#logger.info("cluster leadership lost");
       this.leader.stop();
+      this.cluster.onLeadership(false);
       this.devices.closeAll("leadership moved to another server");
     });
   }

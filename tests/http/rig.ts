@@ -8,6 +8,8 @@ import { silentLogger } from "../../core/logger.ts";
 import type { AllocUpdate } from "../../core/protocol.ts";
 import type { Job, Node } from "../../core/types.ts";
 import { NO_TRANSITION } from "../../core/types.ts";
+import { Cluster, type ClusterLog } from "../../server/cluster.ts";
+import { httpPeerCalls } from "../../server/cluster_calls.ts";
 import type { Command, PlanResult } from "../../server/commands.ts";
 import type { Devices, ServerConfig, ServerContext } from "../../server/context.ts";
 import { newEvaluation } from "../../server/evaluations.ts";
@@ -19,7 +21,7 @@ import { allocationView, deploymentView, evaluationView, jobView, nodeView } fro
 import { Watch } from "../../server/watch.ts";
 
 /** A log that is its own quorum: applies what is proposed in the same turn. */
-export class InstantLog implements ReplicatedLog {
+export class InstantLog implements ReplicatedLog, ClusterLog {
   isLeader = true;
   term = 1;
   lastContactMs = 0;
@@ -50,6 +52,11 @@ export class InstantLog implements ReplicatedLog {
 
   barrier = () => Promise.resolve(this.#index);
   peers = () => [this.peer];
+  configuration = () => ({ index: 1, config: { servers: [this.peer] } });
+  addServer = () => Promise.resolve();
+  removeServer = () => Promise.resolve();
+  transferLeadership = () => Promise.resolve();
+  bootstrap = () => undefined;
   onLeadership = () => undefined;
   stats = () => ({});
   handle = () => Promise.resolve(new Response(null, { status: 404 }));
@@ -149,7 +156,19 @@ export class Rig {
       this.watch.notify(changes);
       this.events.add(changes);
     });
+    const cluster = new Cluster({
+      config: CONFIG,
+      log: this.log,
+      state: this.state,
+      membership: null,
+      calls: httpPeerCalls,
+      clock: systemClock,
+      random: this.random,
+      logger: silentLogger,
+      propose: (command) => this.propose(command),
+    });
     this.context = {
+      cluster,
       config: CONFIG,
       state: this.state,
       log: this.log,
