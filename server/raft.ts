@@ -12,6 +12,7 @@ import { configChangeProblem } from "./raft_config.ts";
 import { RaftLog } from "./raft_log.ts";
 import { Progress } from "./raft_progress.ts";
 import {
+  type Abstain,
   type Configuration,
   type Entry,
   type EntryKind,
@@ -59,6 +60,11 @@ export class Raft {
   termStart = 0;
   /** Server that leadership is being handed to, "" for none. */
   transferTarget = "";
+  /**
+   * Set while entries that this server may have acknowledged are missing here: it neither votes nor campaigns, because
+   * the others count on it to know them (docs/raft.md, "A lost end of the log").
+   */
+  abstain: Abstain | null;
   readonly progress = new Map<string, Progress>();
 
   readonly #random: Pick<Random, "int">;
@@ -72,10 +78,21 @@ export class Raft {
   #storable = true;
 
   /** What storage holds for certain. */
-  #durable: { term: number; vote: string };
+  #durable: { term: number; vote: string; abstain: Abstain | null };
   #inflight:
-    | { term: number; vote: string; last: number; install: SnapshotMeta | null; messages: Message[] }
+    | {
+      term: number;
+      vote: string;
+      abstain: Abstain | null;
+      last: number;
+      install: SnapshotMeta | null;
+      messages: Message[];
+    }
     | null = null;
+  /** When the log is durable up to here, nothing is missing any more; null while that is not known. */
+  #completeAt: number | null = null;
+  /** Up to here this log was found to be a leader's since this server started; -1 while no append was accepted. */
+  #agreed = -1;
   #install: SnapshotMeta | null = null;
   /** Durable, and not in the state machine yet; `#restoreNews`: not handed out yet. */
   #restore: SnapshotMeta | null = null;
@@ -98,7 +115,8 @@ export class Raft {
     this.#appendChars = options.appendChars ?? APPEND_CHARS;
     this.term = options.hard.term;
     this.vote = options.hard.vote;
-    this.#durable = { term: this.term, vote: this.vote };
+    this.abstain = options.hard.abstain ?? null;
+    this.#durable = { term: this.term, vote: this.vote, abstain: this.abstain };
     this.snapshot = options.snapshot;
     this.log = new RaftLog(options.floor);
     for (const entry of options.entries) this.log.append(entry);
@@ -135,6 +153,11 @@ export class Raft {
 
   get isSoleMember(): boolean {
     return this.#isSole(this.config);
+  }
+
+  /** A server that a leader left alone since has all that this leader had: nobody else could bring it anything. */
+  get #abstains(): boolean {
+    return this.abstain !== null && !this.isSoleMember;
   }
 
   #isSole({ servers }: Configuration): boolean {
@@ -198,6 +221,7 @@ export class Raft {
   /** Starts an election if this server may lead. */
   campaign(options: { force: boolean } = { force: false }): void {
     if (this.role === "leader" || !this.#mayLead || !this.#storable || this.#install || this.#restore) return;
+    if (this.#abstains) return;
     // The only member has nobody to ask: it leads as soon as its own vote is durable.
     if (this.isSoleMember || options.force) return this.#startElection(options.force);
     this.role = "precandidate";
@@ -349,7 +373,7 @@ export class Raft {
     const pre = m.type === "prevote";
     const free = this.vote === m.from || (this.vote === "" && this.leaderId === "") ||
       (pre && m.term > this.term);
-    const granted = free && this.log.isUpToDate(m.lastIndex, m.lastTerm);
+    const granted = free && !this.#abstains && this.log.isUpToDate(m.lastIndex, m.lastTerm);
     if (pre) {
       const answer = { type: "prevote.response", granted } as const;
       this.#after.push({ ...answer, from: this.id, to: m.from, term: granted ? m.term : this.term });
@@ -381,10 +405,42 @@ export class Raft {
     if (m.type === "append") this.#onAppend(m);
     else if (m.type === "snapshot") this.#onSnapshotBlock(m);
     else {
-      // It never exceeds what this follower acknowledged to this leader, see #broadcastHeartbeat.
-      if (!this.#install) this.log.commitTo(Math.min(m.commit, this.log.lastIndex));
+      // It never exceeds what this follower acknowledged to this leader, see #broadcastHeartbeat. What was acknowledged
+      // and lost may have another entry in its place by now.
+      const held = this.abstain ? Math.min(this.#agreed, this.log.lastIndex) : this.log.lastIndex;
+      if (!this.#install) this.log.commitTo(Math.min(m.commit, held));
       this.#sendAfter(m.from, { type: "heartbeat.response", read: m.read });
+      if (this.abstain && this.#agreed < 0) this.#askForLost(m.from);
     }
+  }
+
+  /** The leader may believe that this server holds what it has lost: only what is committed here is certain. */
+  #askForLost(leader: string): void {
+    const match = Math.min(this.log.commit, this.log.stable);
+    this.#sendAfter(leader, {
+      type: "append.response",
+      ok: false,
+      prevIndex: 0,
+      match,
+      hintTerm: 0,
+      lost: true,
+    });
+  }
+
+  /** The leader's log and this one are the same up to `match`. */
+  #agreedTo(match: number): void {
+    this.#agreed = Math.max(this.#agreed, match);
+    const { abstain, log } = this;
+    if (!abstain || (match < abstain.index && (log.termAt(match) ?? 0) <= abstain.term)) return;
+    this.#completeAt = match;
+    this.#maybeComplete();
+  }
+
+  /** What was lost is here again, durably. */
+  #maybeComplete(): void {
+    if (this.#completeAt === null || this.log.stable < this.#completeAt) return;
+    this.#completeAt = null;
+    this.abstain = null;
   }
 
   #onAppend(m: MessageOf<"append">): void {
@@ -400,6 +456,8 @@ export class Raft {
       if (fresh.index <= log.lastIndex) {
         log.truncateAfter(fresh.index - 1);
         this.#clipInflight();
+        this.#agreed = Math.min(this.#agreed, fresh.index - 1);
+        if (this.#completeAt !== null && this.#completeAt >= fresh.index) this.#completeAt = null;
       }
       for (const entry of entries) if (entry.index >= fresh.index) log.append(entry);
     }
@@ -414,6 +472,7 @@ export class Raft {
   }
 
   #acknowledge(m: MessageOf<"append">, match: number): void {
+    this.#agreedTo(match);
     // Later answers to the same leader include the earlier ones.
     this.#after = this.#after.filter((a) => a.type !== "append.response" || !a.ok || a.match > match);
     this.#sendAfter(m.from, {
@@ -427,6 +486,7 @@ export class Raft {
 
   /** Says the last place that could agree: skips a whole term at a time instead of one entry (§5.3, last part). */
   #rejectAppend(m: MessageOf<"append">): void {
+    if (this.abstain) return this.#askForLost(m.from);
     let hint = Math.min(m.prevIndex, this.log.lastIndex);
     while (hint > this.log.floorIndex && this.log.termAt(hint)! > m.prevTerm) hint--;
     const hintTerm = this.log.termAt(hint) ?? 0;
@@ -443,6 +503,7 @@ export class Raft {
     const { index, term } = m.snapshot;
     if (index <= this.log.commit || this.log.matches(index, term)) {
       this.log.commitTo(Math.max(this.log.commit, index));
+      this.#agreedTo(index);
       return this.#sendAfter(m.from, {
         type: "append.response",
         ok: true,
@@ -572,6 +633,11 @@ export class Raft {
   }
 
   #onRejected(m: MessageOf<"append.response">, p: Progress): void {
+    if (m.lost) {
+      p.match = Math.min(p.match, m.match);
+      if (p.state !== "snapshot") p.becomeProbe(m.match + 1);
+      return;
+    }
     if (p.state === "snapshot") return;
     // Old news: what was rejected is known to be there, or is not what was asked last.
     if (m.prevIndex <= p.match || (p.state === "probe" && m.prevIndex !== p.next - 1)) return;
@@ -732,7 +798,9 @@ export class Raft {
 
   #takePersist(): Persist | null {
     assert(!this.#inflight, "a write is already under way");
-    const hardDirty = this.#durable.term !== this.term || this.#durable.vote !== this.vote;
+    const durable = this.#durable;
+    const hardDirty = durable.term !== this.term || durable.vote !== this.vote ||
+      durable.abstain !== this.abstain;
     const log = this.log;
     const entries = log.offered < log.lastIndex ? log.slice(log.offered + 1, PERSIST_CHARS) : [];
     if (!hardDirty && entries.length === 0 && !this.#install) {
@@ -745,7 +813,12 @@ export class Raft {
     const complete = log.offered === log.lastIndex;
     const persist: Persist = {
       // Never beyond what is stored with it: a restarted server takes that for a loss.
-      hard: { term: this.term, vote: this.vote, commit: Math.min(log.commit, log.offered) },
+      hard: {
+        term: this.term,
+        vote: this.vote,
+        commit: Math.min(log.commit, log.offered),
+        ...(this.abstain ? { abstain: this.abstain } : {}),
+      },
       entries,
       install: this.#install,
       messages: complete ? this.#after : [],
@@ -754,6 +827,7 @@ export class Raft {
     this.#inflight = {
       term: this.term,
       vote: this.vote,
+      abstain: this.abstain,
       last: log.offered,
       install: this.#install,
       messages: persist.messages,
@@ -782,9 +856,11 @@ export class Raft {
     const written = this.#inflight;
     assert(written, "no write was under way");
     this.#inflight = null;
-    this.#durable = { term: written.term, vote: written.vote };
+    this.#durable = { term: written.term, vote: written.vote, abstain: written.abstain };
     this.log.stable = Math.max(this.log.stable, written.last);
+    this.#maybeComplete();
     if (written.install) {
+      this.#agreedTo(written.install.index);
       this.#install = null;
       this.snapshot = this.#restore = written.install;
       this.#restoreNews = true;

@@ -1,7 +1,8 @@
 // The leader's view of one follower, with flow control (etcd's model): `probe` sends one append and waits for its
 // answer, `replicate` streams optimistically within a window, `snapshot` sends blocks and no entries.
 //
-// Invariant: match < next. `match` only grows within a term; what was sent beyond it may be lost.
+// Invariant: match < next. `match` only grows within a term, unless the follower says that its disk lost entries; what was
+// sent beyond it may be lost.
 import { assert } from "../core/assert.ts";
 import type { SnapshotMeta } from "./raft_types.ts";
 

@@ -162,8 +162,10 @@ class RaftReplica implements Replica {
       await storage.close();
       throw error;
     });
+    const { warning, ...stored } = loaded;
+    if (warning) this.#log("warn", warning);
     const { heartbeatTicks, electionTicks } = this.#tuning;
-    const options = { id, random, heartbeatTicks, electionTicks, ...loaded };
+    const options = { id, random, heartbeatTicks, electionTicks, ...stored };
     this.#raft = this.#o.createRaft?.(options) ?? new Raft(options);
     this.#snapshotter = new Snapshotter({
       raft: this.#raft,

@@ -1,20 +1,32 @@
 // From disk to memory: what a starting server reads back. Checks that the stored pieces fit together; builds the
-// options of raft.ts. Applies nothing.
+// options of raft.ts; decides what a damaged end of the log means (docs/raft.md, "Damage"). Applies nothing.
+//
+// Invariant: what may have been acknowledged is given up only where others still have it, or on the operator's word; and
+// then it is durable that this server does not vote before a damaged record is removed.
 import { assert } from "../core/assert.ts";
 import { StorageError } from "../core/errors.ts";
 import type { RaftOptions } from "./raft.ts";
-import type { Entry, SnapshotMeta } from "./raft_types.ts";
-import { floorOf, type RaftStorage, WAY_OUT } from "./storage.ts";
+import {
+  type Configuration,
+  type Entry,
+  type HardState,
+  LOST_VOTE,
+  type SnapshotMeta,
+} from "./raft_types.ts";
+import { floorOf, type LostTail, type RaftStorage, type Stored, WAY_OUT } from "./storage.ts";
 
 /** Characters of log read from storage at once. */
 const PAGE_CHARS = 8 * 1024 * 1024;
 const BLOCKS_AT_ONCE = 8;
 
-export type LoadedRaft = Pick<RaftOptions, "hard" | "snapshot" | "floor" | "entries">;
+export type LoadedRaft = Pick<RaftOptions, "hard" | "snapshot" | "floor" | "entries"> & {
+  /** What an operator must know of it, "" for nothing. */
+  warning: string;
+};
 
 export async function loadRaft(storage: RaftStorage, id: string): Promise<LoadedRaft> {
   const stored = await storage.open();
-  const { snapshot, hard } = stored;
+  const { snapshot } = stored;
   if (stored.floor.index > (snapshot?.index ?? 0)) {
     throw new StorageError(
       "corrupt",
@@ -33,13 +45,63 @@ export async function loadRaft(storage: RaftStorage, id: string): Promise<Loaded
     for (const entry of page) entries.push(entry);
     next += page.length;
   }
+  const config = configOf(entries) ?? floor.config;
+  const { hard, warning } = stored.lost
+    ? await giveUp(storage, stored, stored.lost, { alone: isOnlyVoter(config, id) })
+    : { hard: stored.hard, warning: "" };
   const { index, term } = floor;
   return {
     hard,
+    warning,
     snapshot,
     entries,
     floor: { index, term, config: { index: floor.configIndex, config: floor.config } },
   };
+}
+
+/** The end of the log is gone: cut where that endangers nothing, or a StorageError that says what was lost. */
+async function giveUp(
+  storage: RaftStorage,
+  { hard, lastIndex }: Stored,
+  lost: LostTail,
+  { alone }: { alone: boolean },
+): Promise<{ hard: HardState; warning: string }> {
+  const { from } = lost;
+  const entries = from === lost.to ? `entry ${from}` : `entries ${from} to ${lost.to}`;
+  const range = lost.to === 0 ? "a vote" : entries;
+  if (alone && lost.to > 0 && !lost.accepted) {
+    throw new StorageError(
+      "corrupt",
+      `${lost.what}: this may lose ${range}, acknowledged and held by no other server. ${WAY_OUT}. ${lost.override}`,
+    );
+  }
+  const next: HardState = {
+    term: Math.max(hard.term, lost.term),
+    vote: LOST_VOTE,
+    commit: Math.min(hard.commit, lastIndex),
+  };
+  const before = hard.abstain;
+  if (!alone && !lost.accepted && (lost.to > 0 || before)) {
+    next.abstain = { index: Math.max(lost.to, before?.index ?? 0), term: next.term };
+  }
+  await storage.write({ hard: next, entries: [], install: null });
+  const cut = `${lost.what}: the log goes on after entry ${lastIndex}, ${range} may be lost here`;
+  if (lost.accepted) return { hard: next, warning: `${cut}, as the operator accepted` };
+  if (alone) return { hard: next, warning: `${cut}, which matters to nobody: this server is alone` };
+  return {
+    hard: next,
+    warning: `${cut}. This server does not vote until the leader has sent what is missing`,
+  };
+}
+
+function configOf(entries: readonly Entry[]): Configuration | undefined {
+  const last = entries.findLast((e) => e.kind === "config");
+  return last && JSON.parse(last.data) as Configuration;
+}
+
+function isOnlyVoter(config: Configuration, id: string): boolean {
+  const voters = config.servers.filter((s) => s.voter);
+  return voters.length === 1 && voters[0]!.id === id;
 }
 
 function isAlone(snapshot: SnapshotMeta, id: string): boolean {

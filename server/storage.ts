@@ -36,7 +36,8 @@ export interface Stored {
 
 /** The end of the log cannot be read, or the log is an older one than was durable here. */
 export interface LostTail {
-  /** Last entry that was durable here, as far as it is known; not above `lastIndex` when only a vote is lost. */
+  /** The entries that may be lost; `to` is 0 when only a vote is. */
+  from: number;
   to: number;
   /** Newest term that was durable here: the vote in it may be lost, too. */
   term: number;
@@ -245,5 +246,6 @@ export function floorOf({ index, term, configIndex, config }: SnapshotMeta): Log
 
 /** What to do when stored data is damaged. */
 export const WAY_OUT =
-  "Nothing was changed. In a cluster, remove this server's raft directory and let it rejoin from its peers; " +
-  "a single server is restored from a backup or a saved snapshot";
+  "Nothing was changed. In a cluster, remove this server's directory in the data_dir and start it again: it rejoins from " +
+  "its peers as a new server; a single server is restored from a backup, or begins empty and takes a saved snapshot " +
+  "(`nomad operator snapshot restore`)";

@@ -2,19 +2,22 @@
 // worker only, because each call blocks until the disk has answered. WAL with synchronous=FULL: a transaction that
 // returned is durable, and a torn one is cut by the WAL's own checksums when the file is opened again.
 //
-// Beside the database stand PATH.lock (held while open: one process a data directory) and PATH.mark, the last index that
-// was ever durable: a log that ends before it has lost acknowledged entries (a damaged or removed WAL) and is refused.
-import { closeSync, fdatasyncSync, openSync, readSync, statSync, writeSync } from "node:fs";
+// Beside the database stand PATH.lock (held while open: one process a data directory), PATH.mark (storage_mark.ts: what was
+// durable last) and, made by an operator only, PATH.accept-loss. A damaged end of the log is found here and told in
+// Stored.lost; what is damaged before an intact record stops whoever reads it.
+import { closeSync, openSync, readFileSync, rmSync, statSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import { assert } from "../core/assert.ts";
 import { AssertionError, errorText, StorageError } from "../core/errors.ts";
 import type { Entry, EntryKind, HardState, SnapshotMeta } from "./raft_types.ts";
 import { blockChecksum, packBlock, unpackBlock } from "./snapshot_codec.ts";
+import { Mark, type MarkValue, voteMark } from "./storage_mark.ts";
 import {
   EMPTY_FLOOR,
   floorOf,
   isSame,
   type LogFloor,
+  type LostTail,
   missingBlock,
   type SnapshotBase,
   type StorageWrite,
@@ -50,7 +53,8 @@ const SQL = {
   cutFrom: "DELETE FROM log WHERE idx >= ?",
   cutTo: "DELETE FROM log WHERE idx <= ?",
   lastEntry: "SELECT max(idx) AS idx FROM log",
-  entries: "SELECT idx, term, kind, data, crc FROM log WHERE idx >= ? ORDER BY idx LIMIT ?",
+  entry: "SELECT idx, term, kind, data, crc FROM log WHERE idx = ?",
+  entries: "SELECT idx, term, kind, data, crc FROM log WHERE idx BETWEEN ? AND ? ORDER BY idx LIMIT 256",
   getMeta: "SELECT value, crc FROM meta WHERE key = ?",
   putMeta: "INSERT OR REPLACE INTO meta (key, value, crc) VALUES (?, ?, ?)",
   snapshots: "SELECT id, state, meta, crc FROM snapshot ORDER BY id",
@@ -82,6 +86,11 @@ interface Database {
 }
 export type OpenDatabase = (path: string, options: { encryptionKey?: string; timeout: number }) => Database;
 
+interface Damaged {
+  after: number;
+  floor: LogFloor | null;
+}
+
 interface SnapshotRow {
   id: number;
   state: number;
@@ -95,9 +104,12 @@ export class StorageDb {
   #lock: Database | null = null;
   #statements = new Map<string, Statement>();
   #lastIndex = 0;
+  #lastTerm = 0;
+  #hard: HardState = { term: 0, vote: "", commit: 0 };
   #snapshots: SnapshotRow[] = [];
-  #mark = -1;
-  #markBuffer = new DataView(new ArrayBuffer(16));
+  #mark: Mark | null = null;
+  /** What the first write removes: records after an index, and everything before a snapshot that goes further. */
+  #damaged: Damaged | null = null;
 
   constructor(options: DbOptions, openDatabase: OpenDatabase) {
     this.#options = options;
@@ -109,13 +121,12 @@ export class StorageDb {
       this.#takeLock();
       this.#connect();
       const floor = this.#getMeta<LogFloor>("floor") ?? EMPTY_FLOOR;
-      const hard = this.#getMeta<HardState>("hard") ?? { term: 0, vote: "", commit: 0 };
-      this.#loadSnapshots();
-      const last = this.#query<{ idx: number | null }>(SQL.lastEntry, [])[0]?.idx ?? null;
-      this.#lastIndex = Math.max(floor.index, last ?? 0);
-      this.#openMark();
-      if (hard.commit > this.#lastIndex) throw this.#lostTail(hard.commit);
-      return { hard, snapshot: this.#newest()?.meta ?? null, floor, lastIndex: this.#lastIndex };
+      this.#hard = this.#getMeta<HardState>("hard") ?? { term: 0, vote: "", commit: 0 };
+      this.#loadSnapshots(floor);
+      this.#mark = new Mark(`${this.#options.path}.mark`);
+      const stored = this.#checkTail(floor, this.#mark.read());
+      if (!stored.lost) this.#writeMark(this.#lastIndex, this.#lastTerm);
+      return stored;
     });
   }
 
@@ -167,52 +178,141 @@ export class StorageDb {
     }
   }
 
-  #loadSnapshots(): void {
+  /**
+   * A snapshot whose description is damaged is dropped where an intact one and the log hold everything: it may be half
+   * received or an older one. Otherwise it stops the server.
+   */
+  #loadSnapshots(floor: LogFloor): void {
     const rows = this.#query<{ id: number; state: number; meta: string; crc: number }>(SQL.snapshots, []);
-    this.#snapshots = rows.map((row) => {
-      if (crc32(row.meta) !== row.crc) throw corrupt(`The description of snapshot row ${row.id}`);
-      return { id: row.id, state: row.state, meta: JSON.parse(row.meta) as SnapshotMeta };
-    });
-    const unfinished = this.#snapshots.filter((s) => s.state === WRITING);
-    if (unfinished.length > 0) this.#transaction(() => unfinished.forEach((s) => this.#dropSnapshot(s)));
-  }
-
-  // ---- the mark ----
-
-  #openMark(): void {
-    createPrivate(`${this.#options.path}.mark`);
-    this.#mark = openSync(`${this.#options.path}.mark`, "r+");
-    const view = this.#markBuffer;
-    const read = readSync(this.#mark, new Uint8Array(view.buffer), 0, 16, 0);
-    if (read === 16 && view.getUint32(8, true) === markChecksum(view)) {
-      const marked = view.getFloat64(0, true);
-      if (marked > this.#lastIndex) throw this.#lostTail(marked);
+    const intact = rows.filter((row) => crc32(row.meta) === row.crc);
+    this.#snapshots = intact.map(({ id, state, meta }) => ({ id, state, meta: JSON.parse(meta) }));
+    const damaged = rows.filter((row) => !intact.includes(row));
+    if (damaged[0] && (this.#newest()?.meta.index ?? 0) < floor.index) {
+      throw corrupt(`The description of snapshot row ${damaged[0].id}`);
     }
-    this.#writeMark(this.#lastIndex);
+    const useless = [...this.#snapshots.filter((s) => s.state === WRITING), ...damaged];
+    if (useless.length > 0) this.#transaction(() => useless.forEach((s) => this.#dropSnapshot(s)));
   }
 
-  #lostTail(expected: number): StorageError {
-    const { path } = this.#options;
-    return new StorageError(
-      "corrupt",
-      `The log in ${path} ends at entry ${this.#lastIndex}, but entry ${expected} was acknowledged: ${path}-wal was damaged ` +
-        `or removed. ${WAY_OUT}; to accept the loss, remove ${path}.mark`,
-    );
+  // ---- the end of the log ----
+
+  /** Where the intact log ends, and whether more than that was durable here once. */
+  #checkTail(floor: LogFloor, mark: MarkValue | null): Stored {
+    const end = this.#findEnd(floor, mark?.index ?? 0);
+    const newest = this.#newest()?.meta;
+    const hard = this.#hard;
+    const to = Math.max(end.seen, mark?.index ?? 0, hard.commit);
+    // All that is missing may stand in the snapshot: the log then goes on behind it.
+    const covered = newest !== undefined && newest.index > end.index && to > end.index;
+    this.#lastIndex = covered ? newest.index : end.index;
+    this.#lastTerm = covered ? newest.term : end.term;
+    const stored: Stored = {
+      hard: { ...hard },
+      snapshot: newest ?? null,
+      floor: covered ? floorOf(newest) : floor,
+      lastIndex: this.#lastIndex,
+    };
+    const lost = this.#lossBetween(mark, to, end.what);
+    if (lost) stored.lost = lost;
+    if (lost || covered) this.#damaged = { after: end.index, floor: covered ? stored.floor : null };
+    return stored;
   }
 
-  /** Before entries are cut, or a crash in between would look like a loss. */
-  #lowerMark(index: number): void {
-    this.#writeMark(index);
-    fdatasyncSync(this.#mark);
-  }
-
-  /** Not synced: it survives kill -9, and after a power cut an older mark only sees less. */
-  #writeMark(index: number): void {
-    const view = this.#markBuffer;
-    view.setFloat64(0, index, true);
-    view.setUint32(8, markChecksum(view), true);
+  /** The last intact entry, going back over what is damaged; `seen` is the last one of which anything is there. */
+  #findEnd(
+    floor: LogFloor,
+    marked: number,
+  ): { index: number; term: number; seen: number; what: string } {
+    let last: number;
+    let what = "";
     try {
-      writeSync(this.#mark, new Uint8Array(view.buffer), 0, 16, 0);
+      last = this.#query<{ idx: number | null }>(SQL.lastEntry, [])[0]?.idx ?? 0;
+    } catch (error) {
+      if (toStorageError(error, "").kind !== "corrupt" || marked === 0) throw error;
+      last = marked; // The last page of the log cannot be read.
+    }
+    for (let index = last; index > floor.index; index--) {
+      const entry = this.#tryEntry(index);
+      if (typeof entry !== "string") return { index, term: entry.term, seen: last, what };
+      what = entry;
+    }
+    return { index: floor.index, term: floor.term, seen: Math.max(last, floor.index), what };
+  }
+
+  /** The entry, or what is wrong with it. */
+  #tryEntry(index: number): Entry | string {
+    try {
+      const row = this.#query<EntryRow>(SQL.entry, [index])[0];
+      return row ? checkEntry(row, index) : `Log entry ${index} is missing`;
+    } catch (error) {
+      if (toStorageError(error, "").kind !== "corrupt") throw error;
+      return error instanceof StorageError
+        ? error.message.slice(0, error.message.indexOf(":"))
+        : `Log entry ${index} cannot be read (${errorText(error)})`;
+    }
+  }
+
+  #lossBetween(mark: MarkValue | null, to: number, what: string): LostTail | null {
+    const { path } = this.#options;
+    const hard = this.#hard;
+    const from = this.#lastIndex + 1;
+    const term = Math.max(hard.term, mark?.term ?? 0);
+    const override =
+      `To give up what is lost instead, write ${this.#lastIndex} into the file ${path}.accept-loss`;
+    const lost = { from, to, term, override, accepted: this.#isAccepted() };
+    if (to >= from) {
+      return {
+        ...lost,
+        what: what ||
+          `The log in ${path} ends at entry ${this.#lastIndex}, but entry ${to} was durable: ${path}-wal was damaged or removed`,
+      };
+    }
+    // Fewer and newer entries stood here, or another vote.
+    if (mark && mark.lastTerm > this.#termOf(mark.index)) {
+      return {
+        ...lost,
+        from: mark.index,
+        to: mark.index,
+        what: `Log entry ${mark.index} is not the one that was durable: ${path}-wal was damaged or removed`,
+      };
+    }
+    const voteIsGone = mark && (mark.term > hard.term ||
+      (mark.term === hard.term && mark.vote !== 0 && mark.vote !== voteMark(hard.vote)));
+    if (!voteIsGone) return null;
+    return {
+      ...lost,
+      to: 0,
+      what: `The vote of term ${mark.term} is gone: ${path}-wal was damaged or removed`,
+    };
+  }
+
+  #termOf(index: number): number {
+    if (index === this.#lastIndex) return this.#lastTerm;
+    const entry = this.#tryEntry(index);
+    return typeof entry === "string" ? Infinity : entry.term; // Compacted: it stands in the snapshot.
+  }
+
+  #isAccepted(): boolean {
+    try {
+      return readFileSync(`${this.#options.path}.accept-loss`, "utf8").trim() === String(this.#lastIndex);
+    } catch (error) {
+      if ((error as { code?: unknown }).code === "ENOENT") return false;
+      throw error;
+    }
+  }
+
+  /** In the first write's transaction. */
+  #removeDamaged({ after, floor }: Damaged): void {
+    this.#run(SQL.cutFrom, [after + 1]);
+    if (!floor) return;
+    this.#run(SQL.cutTo, [floor.index]);
+    this.#putMeta("floor", floor);
+  }
+
+  #writeMark(index: number, lastTerm: number): void {
+    const { term, vote } = this.#hard;
+    try {
+      this.#mark?.write({ index, lastTerm, term, vote: voteMark(vote) });
     } catch (error) {
       // The entries are durable already. A full disk (copy-on-write) leaves an older mark, which only sees less.
       if (toStorageError(error, "write the mark").kind !== "full") throw error;
@@ -227,7 +327,7 @@ export class StorageDb {
       let chars = 0;
       let at = from;
       while (at <= this.#lastIndex && chars < charsMax) {
-        const rows = this.#query<EntryRow>(SQL.entries, [at, 256]);
+        const rows = this.#page(at);
         if (rows.length === 0) throw corrupt(`Log entry ${at} (of ${this.#lastIndex}) is missing: it`);
         for (const row of rows) {
           page.push(checkEntry(row, at++));
@@ -238,14 +338,36 @@ export class StorageDb {
     });
   }
 
+  /** Where a page of the file is damaged, the entries before it are given, and the first one in it is named. */
+  #page(from: number): EntryRow[] {
+    try {
+      return this.#query<EntryRow>(SQL.entries, [from, this.#lastIndex]);
+    } catch (error) {
+      if (toStorageError(error, "").kind !== "corrupt") throw error;
+    }
+    const rows: EntryRow[] = [];
+    for (let index = from; index <= this.#lastIndex; index++) {
+      const entry = this.#tryEntry(index);
+      if (typeof entry === "string" && rows.length > 0) return rows;
+      if (typeof entry === "string") throw new StorageError("corrupt", `${entry}. ${WAY_OUT}`);
+      rows.push(...this.#query<EntryRow>(SQL.entry, [index]));
+    }
+    return rows;
+  }
+
   write(batch: StorageWrite): void {
     this.#guard("write to the log", () => {
       const first = batch.entries[0]?.index;
       const kept = batch.install ? 0 : Math.min(this.#lastIndex, (first ?? Infinity) - 1);
-      if (kept < this.#lastIndex) this.#lowerMark(kept);
+      if (kept < this.#lastIndex) {
+        // Before entries are cut, or a crash in between would look like a loss.
+        this.#writeMark(kept, 0);
+        this.#mark?.sync();
+      }
       let last = batch.install?.index ?? this.#lastIndex;
       try {
         this.#transaction(() => {
+          if (this.#damaged) this.#removeDamaged(this.#damaged);
           if (batch.install) this.#install(batch.install);
           if (first !== undefined) {
             assert(first <= last + 1, `write leaves a gap: ${first} after ${last}`);
@@ -258,11 +380,15 @@ export class StorageDb {
           if (batch.hard) this.#putMeta("hard", batch.hard);
         });
       } catch (error) {
-        if (kept < this.#lastIndex) this.#writeMark(this.#lastIndex);
+        if (kept < this.#lastIndex) this.#writeMark(this.#lastIndex, this.#lastTerm);
         throw error;
       }
       this.#lastIndex = last;
-      this.#writeMark(last);
+      this.#lastTerm = batch.entries.at(-1)?.term ?? batch.install?.term ?? this.#lastTerm;
+      if (batch.hard) this.#hard = batch.hard;
+      this.#writeMark(last, this.#lastTerm);
+      if (this.#damaged) rmSync(`${this.#options.path}.accept-loss`, { force: true });
+      this.#damaged = null;
     });
   }
 
@@ -379,10 +505,10 @@ export class StorageDb {
     row.state = state;
   }
 
-  #dropSnapshot(row: SnapshotRow): void {
-    this.#run(SQL.dropBlocks, [row.id]);
-    this.#run(SQL.dropSnapshot, [row.id]);
-    this.#snapshots = this.#snapshots.filter((s) => s !== row);
+  #dropSnapshot({ id }: { id: number }): void {
+    this.#run(SQL.dropBlocks, [id]);
+    this.#run(SQL.dropSnapshot, [id]);
+    this.#snapshots = this.#snapshots.filter((s) => s.id !== id);
   }
 
   #row(id: number): SnapshotRow {
@@ -411,9 +537,9 @@ export class StorageDb {
     this.#db?.close();
     this.#lock?.exec("ROLLBACK");
     this.#lock?.close();
-    if (this.#mark >= 0) closeSync(this.#mark);
-    this.#db = this.#lock = null;
-    this.#mark = -1;
+    this.#mark?.close();
+    this.#db = this.#lock = this.#mark = null;
+    this.#damaged = null;
   }
 
   /** libsql closes the file only when its statements are collected, so the WAL is written back here. */
@@ -518,10 +644,6 @@ function entryChecksum(e: Entry): number {
 /** The state holds secrets: its files are for this user only. SQLite gives the WAL the same mode. */
 function createPrivate(path: string): void {
   closeSync(openSync(path, "a", 0o600));
-}
-
-function markChecksum(view: DataView): number {
-  return crc32(new Uint8Array(view.buffer, 0, 8));
 }
 
 function corrupt(what: string): StorageError {

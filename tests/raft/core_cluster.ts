@@ -11,6 +11,7 @@ import type {
   Persist,
   SnapshotMeta,
 } from "../../server/raft_types.ts";
+import { LOST_VOTE } from "../../server/raft_types.ts";
 import { floorOf, isSame, type LogFloor } from "../../server/storage.ts";
 
 export interface CoreOptions {
@@ -18,6 +19,8 @@ export interface CoreOptions {
   heartbeatTicks: number;
   appendChars?: number;
   random: Pick<Random, "int">;
+  /** A planted mistake: a server whose disk lost entries votes as if nothing had happened. */
+  forgetLoss?: boolean;
 }
 
 interface HeldSnapshot {
@@ -40,7 +43,7 @@ const BLOCKS = 3;
 /** One server: a core, its disk, its state (the texts of all commands applied, in order). */
 export class CoreNode {
   readonly id: string;
-  readonly disk: CoreDisk;
+  disk: CoreDisk;
   raft: Raft;
   /** Text of the entry applied at each index; what a snapshot carries. */
   state: string[] = [];
@@ -65,7 +68,9 @@ export class CoreNode {
   }
 
   #boot(): Raft {
-    const { hard, entries, snapshots } = this.disk;
+    const { entries, snapshots } = this.disk;
+    const hard = { ...this.disk.hard };
+    if (this.#options.forgetLoss) delete hard.abstain;
     const held = snapshots.at(-1);
     this.state = held ? JSON.parse(held.blocks.join("")) as string[] : [];
     const { index, term, configIndex, config } = this.disk.floor;
@@ -81,6 +86,22 @@ export class CoreNode {
     this.write = null;
     this.reads = [];
     this.raft = this.#boot();
+  }
+
+  /**
+   * The disk lost the end of the log, or is as it was when `older` was copied from it; like storage_db.ts it knows by its
+   * mark what was durable. The server starts again on what is left (replica_load.ts).
+   */
+  lose({ after, older }: { after?: number; older?: CoreDisk }): void {
+    const { hard, floor, entries } = this.disk;
+    const last = floor.index + entries.length;
+    if (older) this.disk = structuredClone(older);
+    const left = this.disk;
+    if (after !== undefined) left.entries.length = Math.max(0, after - left.floor.index);
+    const index = Math.max(last, hard.abstain?.index ?? 0);
+    const commit = Math.min(left.hard.commit, left.floor.index + left.entries.length);
+    left.hard = { term: hard.term, vote: LOST_VOTE, commit, abstain: { index, term: hard.term } };
+    this.restart();
   }
 
   /** Takes what the core has ready; returns what it sends. */

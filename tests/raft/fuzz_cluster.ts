@@ -1,12 +1,13 @@
 // A cluster of cores under faults drawn from a seed, with checkers beside it: lost, doubled, late and reordered messages,
-// partitions, crashes that lose the write under way (or not), refused writes, snapshots, membership changes, transfers.
+// partitions, crashes that lose the write under way (or not), refused writes, snapshots, membership changes, transfers, and
+// disks that lose what was durable (one server's at a time: what two of three have lost nobody can bring back).
 //
 // Checked after every step: one leader a term; two logs that agree on an entry's index and term agree on everything before;
 // a new leader holds everything that was acknowledged; every index is applied with the same text everywhere; a confirmed
 // read sees all that was acknowledged before it was asked.
 import assert from "node:assert/strict";
 import type { Message, RaftServer } from "../../server/raft_types.ts";
-import { CoreNode, SeededRandom } from "./core_cluster.ts";
+import { type CoreDisk, CoreNode, SeededRandom } from "./core_cluster.ts";
 
 interface PendingRead {
   nodeId: string;
@@ -42,11 +43,15 @@ export class FuzzCluster {
   confirmedReads = 0;
   snapshotsInstalled = 0;
   membershipChanges = 0;
+  losses = 0;
   #ackIndex = 0;
   #reads = new Map<number, PendingRead>();
   #count = 0;
 
-  constructor({ seed }: { seed: number }) {
+  /** Copies of disks as they were, for losses that go back in time. */
+  #older = new Map<string, CoreDisk>();
+
+  constructor({ seed, forgetLoss = false }: { seed: number; forgetLoss?: boolean }) {
     this.random = new SeededRandom(seed);
     const size = 1 + this.random.int(5);
     this.#names = NAMES.slice(0, size + this.random.int(3));
@@ -56,7 +61,7 @@ export class FuzzCluster {
     this.#double = this.#some(0.2);
     this.#writeFailure = this.#some(0.05);
     const appendChars = this.random.chance(0.5) ? 1 : 1000; // 1: every entry travels alone.
-    const options = { electionTicks: 6, heartbeatTicks: 2, random: this.random, appendChars };
+    const options = { electionTicks: 6, heartbeatTicks: 2, random: this.random, appendChars, forgetLoss };
     for (const id of this.#names) {
       this.nodes.set(id, new CoreNode(id, servers.some((s) => s.id === id) ? { servers } : null, options));
     }
@@ -89,6 +94,8 @@ export class FuzzCluster {
       action(this.#some(2) + (storm > 1 ? 3 : 0), (node) => this.#crash(node)),
       action(0.2 * storm, (node) => this.#runOut(node)),
       action(0.1, () => this.#wires.splice(0)),
+      action(1, (node) => this.#older.set(node.id, structuredClone(node.disk))),
+      action(this.#some(6), (node) => this.#lose(node)),
     ];
   }
 
@@ -194,7 +201,7 @@ export class FuzzCluster {
 
   #changeMembers(): void {
     const leader = this.#leader();
-    if (!leader) return;
+    if (!leader || this.#someAbstain()) return;
     const { servers } = leader.raft.config;
     const id = this.#pick(this.#names);
     const others = servers.filter((s) => s.id !== id);
@@ -229,6 +236,28 @@ export class FuzzCluster {
     assert.ok(node.raft.log.lastIndex >= 0 && applied >= 0);
     // A server alone serves all it acknowledged right after its start.
     for (let index = 1; index <= node.raft.log.applied; index++) this.#checkApplied(node, index);
+  }
+
+  #someAbstain(): boolean {
+    return [...this.nodes.values()].some((n) => n.disk.hard.abstain !== undefined || n.raft.abstain !== null);
+  }
+
+  /** The disk loses what was durable. At least two others must be there to elect without this one. */
+  #lose(node: CoreNode): void {
+    const logs = [...this.nodes.values()].map((n) => n.raft.log.config);
+    const { index, config } = logs.reduce((newest, c) => c.index > newest.index ? c : newest);
+    const members = config.servers.filter((s) => s.id !== node.id);
+    const known = members.every((s) => this.nodes.get(s.id)!.raft.log.config.index === index);
+    if (!known || members.filter((s) => s.voter).length < 2 || this.#someAbstain()) return;
+    this.#crash(node);
+    const older = this.random.chance(0.3) ? this.#older.get(node.id) : undefined;
+    const { disk } = node;
+    if (older && older.hard.commit <= disk.hard.commit) node.lose({ older });
+    else {
+      const least = Math.max(disk.floor.index, disk.snapshots.at(-1)?.meta.index ?? 0);
+      node.lose({ after: least + this.random.int(disk.floor.index + disk.entries.length - least + 1) });
+    }
+    this.losses++;
   }
 
   /** `deep` compares whole logs, too. */

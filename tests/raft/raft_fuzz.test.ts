@@ -15,7 +15,7 @@ test(
   `raft: ${seeds.length} seeds of faults break no rule, and the cluster converges`,
   { timeout: 600_000 },
   () => {
-    const sums = { acknowledged: 0, reads: 0, snapshots: 0, members: 0 };
+    const sums = { acknowledged: 0, reads: 0, snapshots: 0, members: 0, losses: 0 };
     for (const seed of seeds) {
       const cluster = new FuzzCluster({ seed });
       try {
@@ -28,6 +28,7 @@ test(
       sums.reads += cluster.confirmedReads;
       sums.snapshots += cluster.snapshotsInstalled;
       sums.members += cluster.membershipChanges;
+      sums.losses += cluster.losses;
     }
     if (one) return;
     if (process.env["SEEDS"]) console.log(JSON.stringify(sums));
@@ -36,5 +37,23 @@ test(
     assert.ok(sums.reads > seeds.length * 2, JSON.stringify(sums));
     assert.ok(sums.snapshots > seeds.length / 6, JSON.stringify(sums));
     assert.ok(sums.members > seeds.length / 2, JSON.stringify(sums));
+    assert.ok(sums.losses > seeds.length / 2, JSON.stringify(sums));
   },
 );
+
+test("raft: without abstaining after a loss, acknowledged entries are lost", { timeout: 600_000 }, () => {
+  assert.match(firstBreak({ forgetLoss: true }), /lacks committed entry|applied something else|disk lost/);
+});
+
+/** What the checkers say first of a cluster with a planted mistake. */
+function firstBreak(planted: { forgetLoss: boolean }): string {
+  for (let seed = 1; seed <= 1000; seed++) {
+    const cluster = new FuzzCluster({ seed, ...planted });
+    try {
+      for (let i = 0; i < STEPS; i++) cluster.step();
+    } catch (error) {
+      return (error as Error).message;
+    }
+  }
+  return "nothing was found in 1,000 seeds";
+}
