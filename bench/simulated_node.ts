@@ -1,6 +1,7 @@
 // The registration of a simulated device: Linux on amd64 with the drivers that benchmark jobs ask for, one of 50 racks,
 // every third with a fast disk.
 import { systemRandom } from "../core/env.ts";
+import { NEW_NODE } from "../core/node.ts";
 import type { Node } from "../core/types.ts";
 import { NOMAD_VERSION } from "../core/version.ts";
 
@@ -12,15 +13,14 @@ export interface NodeSize {
 
 export function simulatedNode(number: number, { cpuMhz, memoryMb, datacenter }: NodeSize): Node {
   return {
+    ...NEW_NODE,
     ID: systemRandom.uuid(),
     SecretID: systemRandom.uuid(),
     Name: `sim-${number}`,
     Datacenter: datacenter,
     NodeClass: "",
     NodePool: "default",
-    ComputedClass: "",
     HTTPAddr: "127.0.0.1:0",
-    TLSEnabled: false,
     Attributes: {
       "cpu.arch": "amd64",
       "kernel.name": "linux",
@@ -30,7 +30,6 @@ export function simulatedNode(number: number, { cpuMhz, memoryMb, datacenter }: 
       "os.name": "debian",
     },
     Meta: { rack: `r${number % 50}`, ssd: String(number % 3 === 0) },
-    Links: {},
     NodeResources: {
       Cpu: { CpuShares: cpuMhz, TotalCpuCores: 8, ReservableCpuCores: [] },
       Memory: { MemoryMB: memoryMb },
@@ -57,23 +56,6 @@ export function simulatedNode(number: number, { cpuMhz, memoryMb, datacenter }: 
     }])),
     HostVolumes: {},
     HostNetworks: null,
-    CSIControllerPlugins: {},
-    CSINodePlugins: {},
-    CgroupParent: "",
     NodeMaxAllocs: 0,
-    GCVolumesOnNodeGC: false,
-    Status: "initializing",
-    StatusDescription: "",
-    StatusUpdatedAt: 0,
-    SchedulingEligibility: "eligible",
-    Drain: false,
-    DrainStrategy: null,
-    LastDrain: null,
-    Events: [],
-    IdentitySigningKeyID: "",
-    LastMissedHeartbeatIndex: 0,
-    LastAllocUpdateIndex: 0,
-    CreateIndex: 0,
-    ModifyIndex: 0,
   };
 }

@@ -6,6 +6,7 @@ import { readProc } from "../core/proc_fs.ts";
 import { hostname, machine, release, totalmem } from "node:os";
 import { join } from "node:path";
 import { formatUuid } from "../core/env.ts";
+import { NEW_NODE } from "../core/node.ts";
 import { NOMAD_VERSION } from "../core/version.ts";
 import type { Node } from "../core/types.ts";
 import type { ClientConfig } from "./config.ts";
@@ -91,31 +92,6 @@ export async function fingerprintNode(config: ClientConfig, identity: Identity):
     NodeMaxAllocs: config.nodeMaxAllocs,
   };
 }
-
-/** What no device decides itself, and what this one has not. */
-const NEW_NODE = {
-  ComputedClass: "",
-  TLSEnabled: false,
-  Links: {},
-  Drivers: {},
-  CSIControllerPlugins: {},
-  CSINodePlugins: {},
-  CgroupParent: "nomad.slice",
-  GCVolumesOnNodeGC: false,
-  Status: "initializing",
-  StatusDescription: "",
-  StatusUpdatedAt: 0,
-  SchedulingEligibility: "eligible",
-  Drain: false,
-  DrainStrategy: null,
-  LastDrain: null,
-  Events: [],
-  IdentitySigningKeyID: "",
-  LastMissedHeartbeatIndex: 0,
-  LastAllocUpdateIndex: 0,
-  CreateIndex: 0,
-  ModifyIndex: 0,
-} satisfies Partial<Node>;
 
 function hostAttributes(config: ClientConfig, capacity: Capacity): Record<string, string> {
   const { cpu, totalCompute, memoryBytes, disk, reservedCores } = capacity;

@@ -2,6 +2,7 @@
 // belong to the servers stay theirs.
 import * as v from "valibot";
 import { ApiError } from "../core/errors.ts";
+import { NODE_OF_SERVERS } from "../core/node.ts";
 import type { Node } from "../core/types.ts";
 import { computedClass } from "./computed_class.ts";
 
@@ -104,29 +105,13 @@ export function checkNode(input: Node, known: Node | undefined): Node {
   }
   const ComputedClass = computedClass(input);
   if (!known) {
-    return { ...input, ...NEW, ComputedClass, SchedulingEligibility: eligibility(input) };
+    return { ...input, ...NODE_OF_SERVERS, ComputedClass, SchedulingEligibility: eligibility(input) };
   }
   const node: Record<string, unknown> = { ...input };
   for (const field of SERVER_FIELDS) node[field] = known[field];
   node["ComputedClass"] = ComputedClass;
   return node as unknown as Node;
 }
-
-/** The servers' fields of a node that they see for the first time. */
-const NEW = {
-  Status: "initializing",
-  StatusDescription: "",
-  StatusUpdatedAt: 0,
-  Drain: false,
-  DrainStrategy: null,
-  LastDrain: null,
-  Events: [],
-  IdentitySigningKeyID: "",
-  LastMissedHeartbeatIndex: 0,
-  LastAllocUpdateIndex: 0,
-  CreateIndex: 0,
-  ModifyIndex: 0,
-} satisfies Partial<Node>;
 
 /** A new device may ask to be left without work at first. */
 function eligibility(input: Node): Node["SchedulingEligibility"] {

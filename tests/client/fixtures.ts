@@ -14,124 +14,30 @@ import {
   type TaskGroup,
 } from "../../core/types.ts";
 import type { Driver } from "../../drivers/driver.ts";
+import * as records from "../records.ts";
 
 export function makeTask(fields: Partial<Task> = {}): Task {
-  return {
-    Name: "web",
-    Driver: "fake",
-    User: "",
-    Config: {},
-    Env: null,
-    Meta: null,
-    Resources: {
-      CPU: 100,
-      Cores: 0,
-      MemoryMB: 64,
-      MemoryMaxMB: 0,
-      DiskMB: 0,
-      IOPS: 0,
-      SecretsMB: 0,
-      Networks: null,
-      Devices: null,
-      NUMA: null,
-    },
-    RestartPolicy: null,
-    Constraints: null,
-    Affinities: null,
-    Services: null,
-    Templates: null,
-    Artifacts: null,
-    LogConfig: { MaxFiles: 10, MaxFileSizeMB: 10, Disabled: false },
-    Lifecycle: null,
-    DispatchPayload: null,
-    VolumeMounts: null,
-    Leader: false,
-    KillTimeout: 5e9,
-    KillSignal: "",
-    ShutdownDelay: 0,
-    Kind: "",
-    Vault: null,
-    Consul: null,
-    Identity: null,
-    Identities: null,
-    Actions: null,
-    ScalingPolicies: null,
-    CSIPluginConfig: null,
-    Schedule: null,
-    Secrets: null,
-    ...fields,
-  };
+  return records.makeTask({ Driver: "fake", ...fields });
 }
 
+/** Restarts twice, at once. */
 export function makeGroup(tasks: Task[], fields: Partial<TaskGroup> = {}): TaskGroup {
-  return {
-    Name: "app",
-    Count: 1,
-    Constraints: null,
-    Affinities: null,
-    Spreads: null,
+  return records.makeGroup("app", {
     Tasks: tasks,
-    Networks: null,
-    Services: null,
-    Volumes: null,
-    EphemeralDisk: { Sticky: false, Migrate: false, SizeMB: 300 },
     RestartPolicy: { Attempts: 2, Interval: 600e9, Delay: 20e6, Mode: "fail", RenderTemplates: false },
-    ReschedulePolicy: null,
-    Update: null,
-    Migrate: null,
-    Disconnect: null,
-    Scaling: null,
-    Meta: null,
-    Consul: null,
-    ShutdownDelay: null,
-    StopAfterClientDisconnect: null,
-    MaxClientDisconnect: null,
-    MaxRunDuration: null,
-    PreventRescheduleOnLost: false,
     ...fields,
-  };
+  });
 }
 
 export function makeJob(group: TaskGroup, fields: Partial<Job> = {}): Job {
-  return {
-    ID: "web",
-    Name: "web",
-    Namespace: "default",
-    Region: "global",
-    Type: "service",
-    Priority: 50,
-    AllAtOnce: false,
-    Datacenters: ["dc1"],
-    NodePool: "default",
-    Constraints: null,
-    Affinities: null,
-    Spreads: null,
+  return records.makeJob("web", {
     TaskGroups: [group],
-    Update: null,
-    Multiregion: null,
-    Periodic: null,
-    ParameterizedJob: null,
-    Dispatched: false,
-    DispatchIdempotencyToken: "",
-    Payload: null,
-    Meta: null,
-    ParentID: "",
-    ConsulNamespace: "",
-    VaultNamespace: "",
-    NomadTokenID: "",
-    UI: null,
-    VersionTag: null,
-    Stop: false,
-    Stable: false,
     Status: "running",
-    StatusDescription: "",
-    Version: 0,
-    SubmitTime: 0,
     CreateIndex: 1,
     ModifyIndex: 1,
     JobModifyIndex: 1,
     ...fields,
-  };
+  });
 }
 
 export function makeResources(

@@ -12,9 +12,11 @@ import type {
   Evaluation,
   Job,
   Node,
-  TaskGroup,
 } from "../../core/types.ts";
 import { ZERO_TIME } from "../../core/types.ts";
+import * as records from "../records.ts";
+
+export { makeGroup, makeJob } from "../records.ts";
 
 /** 2026-11-22T04:00:00Z. */
 export const T0 = 1_795_320_000e9;
@@ -23,131 +25,9 @@ export function uuid(n: number): string {
   return `00000000-0000-4000-8000-${n.toString(16).padStart(12, "0")}`;
 }
 
-export function makeGroup(name = "g", fields: Partial<TaskGroup> = {}): TaskGroup {
-  return {
-    Name: name,
-    Count: 1,
-    Constraints: null,
-    Affinities: null,
-    Spreads: null,
-    Tasks: [],
-    Networks: null,
-    Services: null,
-    Volumes: null,
-    EphemeralDisk: { Sticky: false, Migrate: false, SizeMB: 300 },
-    RestartPolicy: { Attempts: 2, Interval: 1.8e12, Delay: 15e9, Mode: "fail", RenderTemplates: false },
-    ReschedulePolicy: null,
-    Update: null,
-    Migrate: null,
-    Disconnect: null,
-    Scaling: null,
-    Meta: null,
-    Consul: null,
-    ShutdownDelay: null,
-    StopAfterClientDisconnect: null,
-    MaxClientDisconnect: null,
-    MaxRunDuration: null,
-    PreventRescheduleOnLost: false,
-    ...fields,
-  };
-}
-
-export function makeJob(id: string, fields: Partial<Job> = {}): Job {
-  return {
-    ID: id,
-    Name: id,
-    Namespace: "default",
-    Region: "global",
-    Type: "service",
-    Priority: 50,
-    AllAtOnce: false,
-    Datacenters: ["dc1"],
-    NodePool: "default",
-    Constraints: null,
-    Affinities: null,
-    Spreads: null,
-    TaskGroups: [makeGroup()],
-    Update: null,
-    Multiregion: null,
-    Periodic: null,
-    ParameterizedJob: null,
-    Dispatched: false,
-    DispatchIdempotencyToken: "",
-    Payload: null,
-    Meta: null,
-    ParentID: "",
-    ConsulNamespace: "",
-    VaultNamespace: "",
-    NomadTokenID: "",
-    UI: null,
-    VersionTag: null,
-    Stop: false,
-    Stable: false,
-    Status: "pending",
-    StatusDescription: "",
-    Version: 0,
-    SubmitTime: 0,
-    CreateIndex: 0,
-    ModifyIndex: 0,
-    JobModifyIndex: 0,
-    ...fields,
-  };
-}
-
+/** The n-th node: ready, roomy, in dc1. */
 export function makeNode(n: number, fields: Partial<Node> = {}): Node {
-  return {
-    ID: uuid(0x1000 + n),
-    SecretID: uuid(0x2000 + n),
-    Name: `node-${n}`,
-    Datacenter: "dc1",
-    NodeClass: "",
-    NodePool: "default",
-    ComputedClass: "v1:1",
-    HTTPAddr: "127.0.0.1:4646",
-    TLSEnabled: false,
-    Attributes: {},
-    Meta: {},
-    Links: {},
-    NodeResources: {
-      Cpu: { CpuShares: 4000, TotalCpuCores: 2, ReservableCpuCores: null },
-      Memory: { MemoryMB: 8000 },
-      Disk: { DiskMB: 100_000 },
-      Networks: null,
-      NodeNetworks: null,
-      Devices: null,
-      MinDynamicPort: 20000,
-      MaxDynamicPort: 32000,
-      Processors: { Topology: null },
-    },
-    ReservedResources: {
-      Cpu: { CpuShares: 0, ReservedCpuCores: null },
-      Memory: { MemoryMB: 0 },
-      Disk: { DiskMB: 0 },
-      Networks: { ReservedHostPorts: "" },
-    },
-    Drivers: {},
-    HostVolumes: {},
-    HostNetworks: null,
-    CSIControllerPlugins: {},
-    CSINodePlugins: {},
-    CgroupParent: "",
-    NodeMaxAllocs: 0,
-    GCVolumesOnNodeGC: false,
-    Status: "ready",
-    StatusDescription: "",
-    StatusUpdatedAt: 0,
-    SchedulingEligibility: "eligible",
-    Drain: false,
-    DrainStrategy: null,
-    LastDrain: null,
-    Events: [],
-    IdentitySigningKeyID: "",
-    LastMissedHeartbeatIndex: 0,
-    LastAllocUpdateIndex: 0,
-    CreateIndex: 0,
-    ModifyIndex: 0,
-    ...fields,
-  };
+  return records.makeNode({ ID: uuid(0x1000 + n), SecretID: uuid(0x2000 + n), Name: `node-${n}`, ...fields });
 }
 
 export function makeEval(n: number, jobId: string, fields: Partial<Evaluation> = {}): Evaluation {
