@@ -1,0 +1,153 @@
+// The operator of a simulated cluster: starts what is down, replaces servers that lost their disk, grows and shrinks the
+// cluster, and at the end brings everything back to work. Does what a person would do with the tools of the product.
+//
+// Invariant: never more servers without their data at a time than the cluster can bear: one, and only of three or more.
+import type { RaftServer } from "../../server/raft_types.ts";
+import type { Cluster } from "./cluster.ts";
+import type { ServerProcess } from "./server_process.ts";
+import type { Life } from "./world.ts";
+
+/** The operator looks at the cluster this often. */
+const ROUND_MS = 1500;
+
+export class Operator {
+  /** What was lost → what takes its place. */
+  readonly #replacements = new Map<ServerProcess, ServerProcess>();
+  #busy = false;
+
+  constructor(private readonly cluster: Cluster, private readonly life: Life) {
+    this.#round();
+  }
+
+  /** Every server's data is where it should be. */
+  get isIdle(): boolean {
+    return !this.#busy && this.#replacements.size === 0 && this.#brokenOnes().length === 0;
+  }
+
+  /** Whether one more server may lose its data. */
+  mayLoseDisk(server: ServerProcess): boolean {
+    const leader = this.cluster.leader;
+    const voters = leader?.raft?.config.servers.filter(({ voter }) => voter) ?? [];
+    // The others must hold everything that was acknowledged: all of them are up, and a quorum without this one.
+    const others = voters.filter(({ id }) => id !== server.id).map(({ id }) => this.cluster.servers.get(id)!);
+    return this.isIdle && leader !== undefined && leader.raft!.committedInTerm && voters.length >= 3 &&
+      voters.some(({ id }) => id === server.id) && others.every((other) => other.ready);
+  }
+
+  #brokenOnes(): ServerProcess[] {
+    return [...this.cluster.servers.values()].filter((server) => server.broken && !server.retired);
+  }
+
+  #round(): void {
+    this.cluster.world.schedule(ROUND_MS, this.life, "operator", () => {
+      if (this.cluster.phase !== "done") this.#round();
+      if (this.#busy) return;
+      this.#busy = true;
+      this.#look().catch((error: Error) => this.cluster.note(`operator: ${error.message}`)).finally(() => {
+        this.#busy = false;
+      });
+    });
+  }
+
+  async #look(): Promise<void> {
+    for (const broken of this.#brokenOnes()) {
+      if (!this.#replacements.has(broken)) this.#replacements.set(broken, this.cluster.addServer());
+    }
+    for (const [broken, fresh] of this.#replacements) await this.#replace(broken, fresh);
+  }
+
+  /** One step of it; the next round takes the next one. */
+  async #replace(broken: ServerProcess, fresh: ServerProcess): Promise<void> {
+    const leader = this.cluster.leader;
+    if (!leader?.server) return;
+    const { log } = leader.server;
+    const has = (server: ServerProcess) =>
+      log.configuration().config.servers.some(({ id }) => id === server.id);
+    const isVoter = log.configuration().config.servers.some(({ id, voter }) => id === fresh.id && voter);
+    if (!isVoter) return await log.addServer(memberOf(fresh, true));
+    if (has(broken)) return await log.removeServer(broken.id);
+    broken.retired = true;
+    this.#replacements.delete(broken);
+    this.cluster.watchers.count("servers replaced");
+  }
+
+  /** Grows or shrinks the cluster by one, as chance has it. */
+  async changeMembers(): Promise<void> {
+    const { cluster } = this;
+    const { random } = cluster.world;
+    const leader = cluster.leader;
+    if (!leader?.server || !this.isIdle) return;
+    this.#busy = true;
+    try {
+      const { log } = leader.server;
+      const { servers } = log.configuration().config;
+      const learner = servers.find(({ voter }) => !voter);
+      if (learner) await log.addServer({ ...learner, voter: true });
+      else if (servers.length > 3 && random.chance(0.6)) await this.#remove(leader, random.pick(servers).id);
+      else if (cluster.servers.size < 12 && servers.length < 7) {
+        await log.addServer(memberOf(cluster.addServer(), random.chance(0.5)));
+      }
+      cluster.watchers.count("membership changes");
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  async #remove(leader: ServerProcess, id: string): Promise<void> {
+    await leader.server!.log.removeServer(id);
+    const gone = this.cluster.servers.get(id)!;
+    gone.retired = true;
+    gone.crash({ power: false });
+  }
+
+  // ---- when the faults are over ----
+
+  /** Everything is switched on and let run; what an operator would undo by hand is undone. */
+  healAll(): void {
+    const { network, servers, devices, swarm } = this.cluster;
+    network.heal();
+    swarm.disk.refuse = 0;
+    swarm.device.taskFailure = 0;
+    for (const server of servers.values()) {
+      server.disk.full = false;
+      server.disk.slowness = 1;
+      server.resume();
+      server.start();
+    }
+    for (const device of devices.values()) {
+      device.resume();
+      device.start();
+    }
+  }
+
+  /** Nodes are let work again, paused deployments go on. Rejects while nobody answers. */
+  async tidyUp(): Promise<void> {
+    const { cluster } = this;
+    const leader = cluster.leader;
+    if (!leader) throw new Error("no leader yet");
+    const put = async (path: string, body: unknown) => {
+      const { status, text } = await cluster.call(leader.id, {
+        method: "PUT",
+        path,
+        body: JSON.stringify(body),
+      });
+      if (status !== 200) throw new Error(`PUT ${path}: ${status} ${text}`);
+    };
+    const { state } = leader.server!;
+    for (const node of state.nodes()) {
+      if (node.DrainStrategy || node.SchedulingEligibility !== "eligible") {
+        await put(`/v1/node/${node.ID}/drain`, { NodeID: node.ID, DrainSpec: null, MarkEligible: true });
+        await put(`/v1/node/${node.ID}/eligibility`, { NodeID: node.ID, Eligibility: "eligible" });
+      }
+    }
+    for (const deployment of state.deployments()) {
+      if (deployment.Status !== "paused") continue;
+      await put(`/v1/deployment/pause/${deployment.ID}`, { DeploymentID: deployment.ID, Pause: false });
+    }
+  }
+}
+
+function memberOf(server: ServerProcess, voter: boolean): RaftServer {
+  const { id, rpcAddress, httpAddress } = server;
+  return { id, rpcAddress, httpAddress, voter };
+}
