@@ -154,7 +154,7 @@ export class DeploymentWatcher {
 
   /**
    * Failed ones may be replaced; without a deadline the first failure ends the deployment, and so does one that the
-   * reschedule policy lets nobody replace.
+   * reschedule policy lets nobody replace. System jobs have no such policy: their first failure is final.
    */
   #onUnhealthy(allocs: readonly Allocation[]): void {
     const transitions: Record<string, Partial<DesiredTransition>> = {};
@@ -162,7 +162,8 @@ export class DeploymentWatcher {
     for (const alloc of allocs) {
       const deployment = this.context.state.deployment(alloc.DeploymentID);
       if (!deployment || !isActive(deployment)) continue;
-      const isFinal = policyOf(alloc) !== null && !mayBeReplaced(alloc, this.context.nowNs());
+      const isFinal = alloc.Job.Type === "system" ||
+        policyOf(alloc) !== null && !mayBeReplaced(alloc, this.context.nowNs());
       if (isFinal || deployment.TaskGroups[alloc.TaskGroup]?.ProgressDeadline === 0) {
         this.#fail(deployment, FAILED_BY_ALLOCATIONS);
       } else if (!alloc.DesiredTransition.Reschedule) {

@@ -46,6 +46,7 @@ export function finish(builder: PlanBuilder, outcome: Outcome): Plan {
     PlanAnnotations: evaluation.PlanAnnotations ??
       { DesiredTGUpdates: outcome.desired, PreemptedAllocs: evictedStubs(builder) },
     DeploymentID: outcome.deploymentId || evaluation.DeploymentID,
+    NextEval: outcome.followups[0]?.ID ?? evaluation.NextEval,
     SnapshotIndex: outcome.snapshotIndex,
     ModifyTime: outcome.nowNs,
   };

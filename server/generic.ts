@@ -36,7 +36,10 @@ class GenericRun {
   #failed: Record<string, AllocMetric> = {};
   #queued: Record<string, number> = {};
   #inPlace = new Map<string, { slot: number; granted: NonNullable<ReturnType<Ranker["updateInPlace"]>> }>();
+  /** What placements belong to. */
   #deploymentId = "";
+  /** What the evaluation names. */
+  #namedDeploymentId = "";
 
   constructor(private readonly input: ScheduleInput) {
     const { state, evaluation } = input;
@@ -87,7 +90,7 @@ class GenericRun {
       failed: this.#failed,
       queued: this.#queued,
       desired: changes.desired,
-      deploymentId: this.#deploymentId,
+      deploymentId: this.#namedDeploymentId,
       more,
       ...eligibility,
       followups: changes.followups,
@@ -117,11 +120,10 @@ class GenericRun {
     const latest = state.latestDeployment(evaluation.Namespace, evaluation.JobID);
     const job = this.#job;
     const isOfJob = latest && job && latest.JobCreateIndex === job.CreateIndex;
-    // The evaluation of a stop names the last deployment too, as in Nomad.
-    const current = isOfJob && (job.Stop || latest.JobVersion === job.Version && isActive(latest))
-      ? latest.ID
-      : "";
-    this.#deploymentId = changes.deployment?.ID ?? current;
+    // One that has ended is named too where nothing new begins, as in Nomad: after a stop, for an unchanged job.
+    const current = isOfJob && (job.Stop || latest.JobVersion === job.Version) ? latest.ID : "";
+    this.#deploymentId = changes.deployment?.ID ?? (latest && isActive(latest) ? current : "");
+    this.#namedDeploymentId = this.#deploymentId || current;
     this.#builder.setDeployment(changes.deployment);
     this.#builder.result.deploymentUpdates = changes.deploymentUpdates;
   }

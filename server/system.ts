@@ -322,6 +322,7 @@ class SystemRun {
     for (const [i, alloc] of work.destructive.entries()) {
       if (i >= budget || this.#isFull()) {
         desired.Ignore++;
+        if (canarying) this.#queued[group.Name]!++;
         continue;
       }
       const slot = this.input.state.nodeTable.slot(alloc.NodeID);
@@ -382,7 +383,12 @@ class SystemRun {
     }
     const { choice } = found;
     const live = previous !== null && !isTerminal(previous);
-    if (live) this.#builder.stop({ id: previous.ID, status: "stop", description: STOP_UPDATING });
+    // What an earlier version of a sysbatch job did on the node is history.
+    const isOutdated = previous !== null && this.#job!.Type === "sysbatch" && !isServerTerminal(previous) &&
+      !this.#isPresent(previous);
+    if (live || isOutdated) {
+      this.#builder.stop({ id: previous.ID, status: "stop", description: STOP_UPDATING });
+    }
     const id = this.input.random.uuid();
     this.#builder.place({
       id,
@@ -436,7 +442,7 @@ class SystemRun {
   }
 }
 
-/** Canaries of a system job are a percentage of the nodes that get the new version. */
+/** Canaries of a system job are a percentage of the nodes that get the new version, never more than go at once. */
 function newState(strategy: UpdateStrategy, total: number, replaced: number): DeploymentState {
   return {
     AutoRevert: strategy.AutoRevert,
@@ -445,7 +451,10 @@ function newState(strategy: UpdateStrategy, total: number, replaced: number): De
     RequireProgressBy: ZERO_TIME,
     Promoted: false,
     PlacedCanaries: null,
-    DesiredCanaries: Math.ceil(replaced * Math.min(strategy.Canary, 100) / 100),
+    DesiredCanaries: Math.min(
+      Math.ceil(replaced * Math.min(strategy.Canary, 100) / 100),
+      strategy.MaxParallel,
+    ),
     DesiredTotal: total,
     PlacedAllocs: 0,
     HealthyAllocs: 0,
