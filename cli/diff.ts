@@ -1,42 +1,9 @@
 // A job diff as text: markers, aligned fields, nested objects, and what each change forces. Pure text building: colours
 // come in as codes that may be empty. The layout is the reference's: a marker takes its own width, names below each
 // other start where the longest marker of the level ends.
+import type { DiffType, FieldDiff, JobDiff, ObjectDiff, TaskDiff, TaskGroupDiff } from "../core/job_diff.ts";
 import { quote } from "./format.ts";
 import type { Colours } from "./ui.ts";
-
-export type DiffType = "None" | "Added" | "Deleted" | "Edited";
-
-export interface FieldDiff {
-  Type: DiffType;
-  Name: string;
-  Old: string;
-  New: string;
-  Annotations: string[] | null;
-}
-
-export interface ObjectDiff {
-  Type: DiffType;
-  Name: string;
-  Fields: FieldDiff[] | null;
-  Objects: ObjectDiff[] | null;
-}
-
-export interface TaskDiff extends ObjectDiff {
-  Annotations: string[] | null;
-}
-
-export interface TaskGroupDiff extends ObjectDiff {
-  Tasks: TaskDiff[] | null;
-  Updates: Record<string, number> | null;
-}
-
-export interface JobDiff {
-  Type: DiffType;
-  ID: string;
-  Fields: FieldDiff[] | null;
-  Objects: ObjectDiff[] | null;
-  TaskGroups: TaskGroupDiff[] | null;
-}
 
 /** The whole diff, ending with a line break. `verbose` shows the fields of what is added or removed too. */
 export function formatJobDiff(diff: JobDiff, verbose: boolean, colours: Colours): string {

@@ -1,8 +1,9 @@
 // `job history`, and `job tag`, which names versions.
+import type { JobDiff } from "../core/job_diff.ts";
 import type { Job } from "../core/types.ts";
 import { bool, string } from "./args.ts";
 import { command, type Context } from "./command.ts";
-import { formatJobDiff, type JobDiff } from "./diff.ts";
+import { formatJobDiff } from "./diff.ts";
 import { attempt, CommandError, UsageError } from "./errors.ts";
 import { formatTimeNs, quote } from "./format.ts";
 import { parseVersion } from "./job_file.ts";

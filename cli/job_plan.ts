@@ -1,9 +1,10 @@
 // `job plan`: what registering a job would change, without changing it. Exit codes: 0 no allocation is created or
 // destroyed, 1 some are, 255 an error.
+import type { JobDiff } from "../core/job_diff.ts";
 import type { AllocMetric, DesiredUpdates } from "../core/types.ts";
 import { bool, string } from "./args.ts";
 import { command, type Context } from "./command.ts";
-import { formatJobDiff, type JobDiff } from "./diff.ts";
+import { formatJobDiff } from "./diff.ts";
 import { attempt, CommandError, UsageError } from "./errors.ts";
 import { formatTimestamp, formatUntil, quote } from "./format.ts";
 import { jsonBody, showWarnings } from "./job_run.ts";

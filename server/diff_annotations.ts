@@ -1,9 +1,8 @@
 // Notes on a plan's diff: how many allocations of a group will be created, destroyed or updated, and which of the
 // changes forces it.
+import type { JobDiff, TaskDiff, TaskGroupDiff } from "../core/job_diff.ts";
 import type { DesiredUpdates, PlanAnnotations } from "../core/types.ts";
 import { isChange } from "./diff_parts.ts";
-import type { JobDiff, TaskGroupDiff } from "./job_diff.ts";
-import type { TaskDiff } from "./job_diff_task.ts";
 
 const CREATE = "forces create";
 const DESTROY = "forces destroy";

@@ -2,23 +2,7 @@
 // What belongs to which record stands in job_diff.ts and job_diff_task.ts.
 //
 // Invariants: pure; lists come out in a fixed order (fields by name, sets by content), so that a diff has one text.
-
-export type DiffType = "None" | "Added" | "Deleted" | "Edited";
-
-export interface FieldDiff {
-  Type: DiffType;
-  Name: string;
-  Old: string;
-  New: string;
-  Annotations: string[] | null;
-}
-
-export interface ObjectDiff {
-  Type: DiffType;
-  Name: string;
-  Fields: FieldDiff[] | null;
-  Objects: ObjectDiff[] | null;
-}
+import type { DiffType, FieldDiff, ObjectDiff } from "../core/job_diff.ts";
 
 type Loose = object | null | undefined;
 

@@ -2,14 +2,13 @@
 // objects, group by group and task by task, with notes on what the scheduler will do about them (annotations).
 //
 // Invariants: pure; null stands for empty lists; jobs are canonical; fields that only servers write are not looked at.
+import type { DiffType, JobDiff, ObjectDiff, TaskGroupDiff } from "../core/job_diff.ts";
 import type { Job, NetworkResource, Service, Spread, TaskGroup, VolumeRequest } from "../core/types.ts";
 import {
-  type DiffType,
-  type FieldDiff,
+  byBytes,
   fieldDiffs,
   flat,
   isChange,
-  type ObjectDiff,
   objectDiff,
   orNull,
   pairDiff,
@@ -18,27 +17,8 @@ import {
   sortObjects,
   textSetDiff,
 } from "./diff_parts.ts";
-import { identityDiff, type TaskDiff, tasksDiff } from "./job_diff_task.ts";
+import { identityDiff, tasksDiff } from "./job_diff_task.ts";
 import { asRaw } from "./job_defaults.ts";
-import { byBytes } from "./diff_parts.ts";
-
-export interface JobDiff {
-  Type: DiffType;
-  ID: string;
-  Fields: FieldDiff[] | null;
-  Objects: ObjectDiff[] | null;
-  TaskGroups: TaskGroupDiff[] | null;
-}
-
-export interface TaskGroupDiff {
-  Type: DiffType;
-  Name: string;
-  Fields: FieldDiff[] | null;
-  Objects: ObjectDiff[] | null;
-  Tasks: TaskDiff[] | null;
-  /** What the scheduler will do with how many allocations; null without annotations. */
-  Updates: Record<string, number> | null;
-}
 
 export interface DiffOptions {
   /** Tell unchanged neighbours of changed fields too. */

@@ -1,13 +1,11 @@
 // What changes in a task. Part of job_diff.ts; same rules.
+import type { ObjectDiff, TaskDiff } from "../core/job_diff.ts";
 import type { Task, TaskArtifact, Template } from "../core/types.ts";
 import {
   byBytes,
-  type DiffType,
-  type FieldDiff,
   fieldDiffs,
   flat,
   isChange,
-  type ObjectDiff,
   objectDiff,
   orNull,
   pairDiff,
@@ -17,14 +15,6 @@ import {
 } from "./diff_parts.ts";
 import { asList, asRaw, type Raw } from "./job_defaults.ts";
 import { networkDiffs, serviceDiffs } from "./job_diff.ts";
-
-export interface TaskDiff {
-  Type: DiffType;
-  Name: string;
-  Fields: FieldDiff[] | null;
-  Objects: ObjectDiff[] | null;
-  Annotations: string[] | null;
-}
 
 const TASK_FIELDS = [
   "Driver",
