@@ -5,7 +5,7 @@
 // second one ends at once; SIGHUP reads the configuration again.
 import process from "node:process";
 import { Agent } from "../agent.ts";
-import { ConfigError } from "../core/errors.ts";
+import { ConfigError, StorageError } from "../core/errors.ts";
 import { releaseMemory } from "../core/runtime.ts";
 import { NOMAD_VERSION } from "../core/version.ts";
 import { type AgentConfig, joinAddress, type LogLevel, resolveConfig } from "./config.ts";
@@ -51,7 +51,7 @@ export async function runAgentCommand(command: AgentCommand): Promise<number> {
     held.release();
     setTimeout(() => void releaseMemory(), SETTLED_MS).unref();
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
+    if (!(error instanceof ConfigError || error instanceof StorageError)) throw error;
     command.stderr(`==> ${error.message}\n`);
     return 1;
   }
