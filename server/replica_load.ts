@@ -47,7 +47,10 @@ export async function loadRaft(storage: RaftStorage, id: string): Promise<Loaded
   }
   const config = configOf(entries) ?? floor.config;
   const { hard, warning } = stored.lost
-    ? await giveUp(storage, stored, stored.lost, { alone: isOnlyVoter(config, id) })
+    ? await giveUp(storage, stored, stored.lost, {
+      alone: isOnlyVoter(config, id),
+      empty: config.servers.length === 0,
+    })
     : { hard: stored.hard, warning: "" };
   const { index, term } = floor;
   return {
@@ -64,15 +67,17 @@ async function giveUp(
   storage: RaftStorage,
   { hard, lastIndex }: Stored,
   lost: LostTail,
-  { alone }: { alone: boolean },
+  { alone, empty }: { alone: boolean; empty: boolean },
 ): Promise<{ hard: HardState; warning: string }> {
   const { from } = lost;
   const entries = from === lost.to ? `entry ${from}` : `entries ${from} to ${lost.to}`;
   const range = lost.to === 0 ? "a vote" : entries;
-  if (alone && lost.to > 0 && !lost.accepted) {
+  if ((alone || empty) && lost.to > 0 && !lost.accepted) {
     throw new StorageError(
       "corrupt",
-      `${lost.what}: this may lose ${range}, acknowledged and held by no other server. ${WAY_OUT}. ${lost.override}`,
+      `${lost.what}: ${range} may have been acknowledged${
+        alone ? " and no other server has them" : ""
+      }. ${WAY_OUT}. ${lost.override}`,
     );
   }
   const next: HardState = {
@@ -80,6 +85,7 @@ async function giveUp(
     vote: LOST_VOTE,
     commit: Math.min(hard.commit, lastIndex),
   };
+  if (empty) Object.assign(next, { term: 0, vote: "" }); // As if it had never been: it may found a cluster.
   const before = hard.abstain;
   if (!alone && !lost.accepted && (lost.to > 0 || before)) {
     next.abstain = { index: Math.max(lost.to, before?.index ?? 0), term: next.term };

@@ -3,6 +3,7 @@
 //
 // Invariants: leader-only work runs exactly while the log says that this server leads; stopping ends that work first,
 // then the devices' sessions, then the cluster's loop and the log, so that nothing is proposed into a closing log.
+import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock, Random } from "../core/env.ts";
@@ -220,7 +221,10 @@ export async function openStorage(dataDir: string | null): Promise<RaftStorage> 
   return libsqlStorage({ path: join(dataDir, "raft.db") });
 }
 
-/** This server's stable id: kept in its data dir, made once; a new one every time without a data dir. */
+/**
+ * This server's stable id: kept in its data dir, made once; a new one every time without a data dir. A server whose log
+ * was removed has forgotten its votes and what it acknowledged: it must not come back under the same id.
+ */
 export async function loadServerId(dataDir: string | null, random: Random): Promise<string> {
   if (dataDir === null) return random.uuid();
   const file = join(dataDir, "node-id");
@@ -230,7 +234,7 @@ export async function loadServerId(dataDir: string | null, random: Random): Prom
       if (error.code === "ENOENT") return "";
       throw error;
     });
-    if (known.trim()) return known.trim();
+    if (known.trim() && existsSync(join(dataDir, "raft.db"))) return known.trim();
     const id = random.uuid();
     await writeFile(file, id, { mode: 0o600 });
     return id;
