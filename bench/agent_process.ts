@@ -38,8 +38,14 @@ export function flavours(): Flavour[] {
   return process.env["NOMAD_BIN"] ? ["deno", "bun", "nomad"] : ["deno", "bun"];
 }
 
-/** Paths of the runtimes: the pinned ones if they are set up, else those on PATH. */
-export function commandOf(flavour: Flavour): string[] {
+/** BENCH_PROFILE=DIR: agents of ours leave CPU profiles there, which any browser's developer tools read. */
+function profileFlags(): string[] {
+  const dir = process.env["BENCH_PROFILE"];
+  return dir ? ["--cpu-prof", `--cpu-prof-dir=${dir}`] : [];
+}
+
+/** The runtime's command for mod.ts: the pinned one if it is set up, else the one on PATH. */
+export function commandOf(flavour: Flavour, flags: readonly string[] = []): string[] {
   if (flavour === "nomad") return [process.env["NOMAD_BIN"]!];
   const entry = join(root, "mod.ts");
   const tool = join(root, ".tools", "node_modules", ".bin", flavour);
@@ -50,7 +56,9 @@ export function commandOf(flavour: Flavour): string[] {
   } catch (missing) {
     void missing;
   }
-  return flavour === "deno" ? [command, "run", "-A", "--no-check", entry] : [command, entry];
+  return flavour === "deno"
+    ? [command, "run", "-A", "--no-check", ...flags, entry]
+    : [command, ...flags, entry];
 }
 
 /** `count` ports that are free now. */
@@ -107,7 +115,7 @@ plugin "raw_exec" {
 ${options.config ?? ""}
 `,
   );
-  const [command, ...args] = commandOf(options.flavour);
+  const [command, ...args] = commandOf(options.flavour, profileFlags());
   const flags = ["agent", ...(options.durable ? [] : ["-dev"]), "-config", file];
   const startedAt = performance.now();
   const child = spawn(command!, [...args, ...flags], { stdio: "ignore", cwd: data });
