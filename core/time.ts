@@ -4,15 +4,22 @@ import { type Timestamp, ZERO_TIME } from "./types.ts";
 
 const INSTANT = /^(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)$/;
 
+let lastSeconds = NaN;
+let lastText = "";
+
 /** Nanoseconds since 1970 → "2026-11-22T04:48:41.233985254Z"; trailing zeros of the fraction are left out. */
 export function formatTime(ns: number): Timestamp {
-  const whole = BigInt(Math.round(ns));
-  let fraction = whole % 1_000_000_000n;
-  if (fraction < 0n) fraction += 1_000_000_000n;
-  const seconds = Number((whole - fraction) / 1_000_000_000n);
-  const text = new Date(seconds * 1000).toISOString().slice(0, 19);
-  const digits = fraction === 0n ? "" : "." + fraction.toString().padStart(9, "0").replace(/0+$/, "");
-  return `${text}${digits}Z`;
+  const whole = Math.round(ns);
+  // Remainders of doubles are exact, and so is what is left: a multiple of 1e9 that takes no more than 52 bits.
+  const fraction = ((whole % 1e9) + 1e9) % 1e9;
+  const seconds = (whole - fraction) / 1e9;
+  // A command's thousand allocations share their second.
+  if (seconds !== lastSeconds) {
+    lastText = new Date(seconds * 1000).toISOString().slice(0, 19);
+    lastSeconds = seconds;
+  }
+  if (fraction === 0) return `${lastText}Z`;
+  return `${lastText}.${String(fraction).padStart(9, "0").replace(/0+$/, "")}Z`;
 }
 
 /** "2026-11-22T04:48:41Z": what the API sends where seconds are enough. */

@@ -53,10 +53,10 @@ export function canonicalizeJob(partial: unknown, options: CanonicalOptions): Jo
 
 /** The names of the fields that Nomad's struct has, so that nothing else gets stored. */
 function pick(raw: Raw, fields: Raw): Raw {
-  const picked: Raw = {};
+  const picked = { ...fields };
   for (const key in fields) {
     const value = raw[key];
-    picked[key] = value === undefined || value === null ? fields[key] : value;
+    if (value !== undefined && value !== null) picked[key] = value;
   }
   return picked;
 }

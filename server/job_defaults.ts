@@ -13,11 +13,15 @@ const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-/** A copy with `defaults` where fields are missing or null. */
+/**
+ * A copy with `defaults` where fields are missing or null. The copy of the defaults comes first, so that all that are
+ * filled alike have one shape: engines copy and read such objects several times as fast.
+ */
 export function fill(raw: Raw, defaults: Raw): Raw {
-  const filled = { ...raw };
-  for (const key in defaults) {
-    if (filled[key] === undefined || filled[key] === null) filled[key] = defaults[key];
+  const filled = { ...defaults };
+  for (const key in raw) {
+    const value = raw[key];
+    if ((value !== undefined && value !== null) || !(key in defaults)) filled[key] = value;
   }
   return filled;
 }
@@ -39,7 +43,7 @@ export function asList(value: unknown): Raw[] | null {
 }
 
 function mapList(value: unknown, each: (raw: Raw) => Raw): Raw[] | null {
-  return asList(value)?.map(each) ?? null;
+  return Array.isArray(value) ? value.map((element) => each(asRaw(element) ?? {})) : null;
 }
 
 export function text(value: unknown): string {
@@ -142,7 +146,10 @@ const RESTART_BATCH: Raw = { ...RESTART_LONG, Attempts: 3, Interval: DAY };
 
 /** The API form of a job with a client's defaults. */
 export function fillJobDefaults(input: Raw): Raw {
-  const job = fill(fillEmpty(input, { Region: "global", Namespace: "default", Type: "service" }), JOB_FIELDS);
+  const job = fill(input, JOB_FIELDS);
+  job["Region"] ||= "global";
+  job["Namespace"] ||= "default";
+  job["Type"] ||= "service";
   const type = job["Type"] as JobType;
   job["ID"] = text(job["ID"]);
   job["Name"] ??= job["ID"];
@@ -199,6 +206,8 @@ const GROUP_FIELDS: Raw = {
   Volumes: null,
 };
 
+const DISK_FIELDS: Raw = { Migrate: false, SizeMB: 300, Sticky: false };
+
 function fillGroup(input: Raw, job: Raw, type: JobType): Raw {
   const group = fill(input, GROUP_FIELDS);
   const scaling = asRaw(group["Scaling"]);
@@ -206,7 +215,7 @@ function fillGroup(input: Raw, job: Raw, type: JobType): Raw {
   group["Count"] = count;
   if (scaling) group["Scaling"] = fill(scaling, scalingDefaults(count));
   const disk = asRaw(group["EphemeralDisk"]) ?? {};
-  group["EphemeralDisk"] = fill(disk, { Migrate: false, SizeMB: 300, Sticky: false });
+  group["EphemeralDisk"] = fill(disk, DISK_FIELDS);
   const restart = type === "service" || type === "system" ? RESTART_LONG : RESTART_BATCH;
   group["RestartPolicy"] = fill(asRaw(group["RestartPolicy"]) ?? {}, restart);
   group["ReschedulePolicy"] = fillReschedule(group, job, type);
@@ -261,7 +270,8 @@ function fillUpdate(group: Raw, job: Raw): Raw | null {
   const ofJob = asRaw(job["Update"]);
   if (own) return fill(fill(own, ofJob ?? {}), UPDATE);
   // A stored batch job says nothing of updates in zeros: given in again it still says nothing.
-  return ofJob && Object.values(ofJob).some((value) => value) ? { ...ofJob } : null;
+  for (const key in ofJob) if (ofJob[key]) return { ...ofJob };
+  return null;
 }
 
 function fillMigrate(group: Raw, job: Raw, type: JobType): Raw | null {
@@ -432,17 +442,14 @@ const TASK_FIELDS: Raw = {
   VolumeMounts: null,
 };
 
+const LOG_FIELDS: Raw = { Disabled: false, Enabled: null, MaxFileSizeMB: 10, MaxFiles: 10 };
+
 function fillTask(input: Raw, restart: Raw, group: Owner): Raw {
   const task = fill(input, TASK_FIELDS);
   const owner = { ...group, task: text(task["Name"]) };
   task["Resources"] = fillResources(asRaw(task["Resources"]) ?? {});
   task["RestartPolicy"] = fill(asRaw(task["RestartPolicy"]) ?? {}, restart);
-  task["LogConfig"] = fill(asRaw(task["LogConfig"]) ?? {}, {
-    Disabled: false,
-    Enabled: null,
-    MaxFileSizeMB: 10,
-    MaxFiles: 10,
-  });
+  task["LogConfig"] = fill(asRaw(task["LogConfig"]) ?? {}, LOG_FIELDS);
   task["Affinities"] = mapList(task["Affinities"], (affinity) => fill(affinity, { Weight: 50 }));
   task["Artifacts"] = mapList(task["Artifacts"], fillArtifact);
   task["Templates"] = mapList(task["Templates"], fillTemplate);
@@ -536,7 +543,9 @@ function fileDestination(artifact: Raw): string {
 
 export function isEmptyMap(value: unknown): boolean {
   const map = asRaw(value);
-  return map !== null && Object.keys(map).length === 0;
+  if (map === null) return false;
+  for (const _ in map) return false;
+  return true;
 }
 
 function fillTemplate(template: Raw): Raw {

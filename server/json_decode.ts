@@ -65,17 +65,22 @@ export function struct(name: string, fields: Record<string, Shape>): StructShape
 export function decodeJson<T>(text: string, shape: StructShape): T {
   const value = parseFirst(text);
   if (value === null) return {} as T;
-  return decodeValue(value, shape, { struct: null, path: "" }) as T;
+  return decodeValue(value, shape, null) as T;
 }
 
+/** Where a value stands: a field of a structure, itself perhaps inside another. Its path is only made for a message. */
 interface Place {
-  /** Innermost structure, null at the top. */
-  struct: string | null;
-  path: string;
+  struct: string;
+  field: string;
+  outer: Place | null;
 }
 
-function mismatch(what: string, shape: Shape, place: Place): never {
-  const where = place.struct === null ? "Go value" : `Go struct field ${place.struct}.${place.path}`;
+function pathOf({ field, outer }: Place): string {
+  return outer === null ? field : `${pathOf(outer)}.${field}`;
+}
+
+function mismatch(what: string, shape: Shape, place: Place | null): never {
+  const where = place === null ? "Go value" : `Go struct field ${place.struct}.${pathOf(place)}`;
   throw new ApiError(400, `json: cannot unmarshal ${what} into ${where} of type ${shape.go}`);
 }
 
@@ -84,26 +89,30 @@ function describe(value: unknown): string {
   return typeof value === "boolean" ? "bool" : typeof value;
 }
 
-function decodeValue(value: unknown, shape: Shape, place: Place): unknown {
+/** Whether `value` already is what a shape without parts asks for. */
+function fits(value: unknown, shape: Shape): boolean {
   switch (shape.kind) {
     case "any":
-      return value;
+      return true;
     case "string":
-      return typeof value === "string" ? value : mismatch(describe(value), shape, place);
+      return typeof value === "string";
     case "bool":
-      return typeof value === "boolean" ? value : mismatch(describe(value), shape, place);
+      return typeof value === "boolean";
     case "float":
-      return typeof value === "number" ? value : mismatch(describe(value), shape, place);
+      return typeof value === "number";
     case "int":
-      if (typeof value !== "number") mismatch(describe(value), shape, place);
-      if (!Number.isInteger(value) || (value as number) < shape.min || (value as number) > shape.max) {
-        mismatch(`number ${value}`, shape, place);
-      }
-      return value;
+      return Number.isInteger(value) && (value as number) >= shape.min && (value as number) <= shape.max;
+    case "object":
+      return isRecord(value);
+    default:
+      return false;
+  }
+}
+
+function decodeValue(value: unknown, shape: Shape, place: Place | null): unknown {
+  switch (shape.kind) {
     case "bytes":
       return decodeBytes(value, shape, place);
-    case "object":
-      return isRecord(value) ? value : mismatch(describe(value), shape, place);
     case "list":
       if (!Array.isArray(value)) mismatch(describe(value), shape, place);
       return (value as unknown[]).map((item) => decodeItem(item, shape.element, place));
@@ -114,30 +123,37 @@ function decodeValue(value: unknown, shape: Shape, place: Place): unknown {
     }
     case "struct":
       return decodeStruct(value, shape, place);
+    default: {
+      if (fits(value, shape)) return value;
+      const isNumber = shape.kind === "int" && typeof value === "number";
+      return mismatch(isNumber ? `number ${value}` : describe(value), shape, place);
+    }
   }
 }
 
 /** An element: null stands for the type's empty value. */
-function decodeItem(value: unknown, shape: Shape, place: Place): unknown {
+function decodeItem(value: unknown, shape: Shape, place: Place | null): unknown {
   if (value !== null) return decodeValue(value, shape, place);
   if (shape.kind === "string") return "";
   if (shape.kind === "struct") return {};
   return null;
 }
 
-function decodeStruct(value: unknown, shape: StructShape, place: Place): Record<string, unknown> {
-  if (!isRecord(value)) mismatch(describe(value), shape, place);
+function decodeStruct(value: unknown, shape: StructShape, outer: Place | null): Record<string, unknown> {
+  if (!isRecord(value)) mismatch(describe(value), shape, outer);
   const record: Record<string, unknown> = {};
-  for (const [key, item] of Object.entries(value as Record<string, unknown>)) {
+  for (const key in value as Record<string, unknown>) {
+    const item = (value as Record<string, unknown>)[key];
+    if (item === null) continue;
     const field = Object.hasOwn(shape.fields, key) ? key : shape.folded.get(key.toLowerCase());
-    if (field === undefined || item === null) continue;
-    const path = place.path === "" ? field : `${place.path}.${field}`;
-    record[field] = decodeValue(item, shape.fields[field]!, { struct: shape.name, path });
+    if (field === undefined) continue;
+    const inner = shape.fields[field]!;
+    record[field] = fits(item, inner) ? item : decodeValue(item, inner, { struct: shape.name, field, outer });
   }
   return record;
 }
 
-function decodeBytes(value: unknown, shape: Shape, place: Place): string {
+function decodeBytes(value: unknown, shape: Shape, place: Place | null): string {
   if (typeof value !== "string") return mismatch(describe(value), shape, place);
   const wrong = value.search(/[^A-Za-z0-9+/=]/);
   const at = wrong >= 0 ? wrong : value.length % 4 === 0 ? -1 : value.length - (value.length % 4);

@@ -46,7 +46,7 @@ import {
   setStability,
   tagVersion,
 } from "./state_jobs.ts";
-import { jobKey, searchKey } from "./state_keys.ts";
+import { jobKey } from "./state_keys.ts";
 import {
   addNodeEvents,
   deregisterNodes,
@@ -168,9 +168,8 @@ export class State implements StateMachine, StateReader {
 
   *jobs(namespace?: string): Iterable<Job> {
     const { jobKeys, jobs } = this.#tables;
-    const first = namespace === undefined ? 0 : searchKey(jobKeys, jobKey(namespace, ""));
-    for (let i = first; i < jobKeys.length; i++) {
-      const { job } = jobs.get(jobKeys[i]!)!;
+    for (const key of jobKeys.from(namespace === undefined ? "" : jobKey(namespace, ""))) {
+      const { job } = jobs.get(key)!;
       if (namespace !== undefined && job.Namespace !== namespace) return;
       yield job;
     }

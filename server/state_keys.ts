@@ -13,15 +13,3 @@ export function jobKey(namespace: string, id: string): string {
   lastId = id;
   return lastKey;
 }
-
-/** Position of `key` in sorted `keys`, or where it would go. */
-export function searchKey(keys: readonly string[], key: string): number {
-  let low = 0;
-  let high = keys.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (keys[middle]! < key) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}

@@ -19,7 +19,8 @@ import type {
 import { AllocTable } from "./alloc_table.ts";
 import type { ScalingEvent } from "./commands.ts";
 import { NodeTable } from "./node_table.ts";
-import { jobKey, searchKey } from "./state_keys.ts";
+import { SortedKeys } from "./sorted_keys.ts";
+import { jobKey } from "./state_keys.ts";
 import type { Table } from "./state_reader.ts";
 import { RequestTable } from "./state_requests.ts";
 
@@ -69,7 +70,7 @@ export class Tables {
   readonly indexes = new Map<Table, number>();
 
   // Derived from here on.
-  readonly jobKeys: string[] = [];
+  readonly jobKeys = new SortedKeys();
   /** Keys of children by key of the parent. */
   readonly children = new Map<string, Set<string>>();
   readonly systemJobs = new Set<string>();
@@ -117,14 +118,14 @@ export class Tables {
     if (!row) return;
     this.jobs.delete(key);
     this.systemJobs.delete(key);
-    this.jobKeys.splice(searchKey(this.jobKeys, key), 1);
+    this.jobKeys.delete(key);
     if (row.job.ParentID) {
       removeFrom(this.children, jobKey(row.job.Namespace, row.job.ParentID), key);
     }
   }
 
   #indexJob(key: string, job: Job): void {
-    this.jobKeys.splice(searchKey(this.jobKeys, key), 0, key);
+    this.jobKeys.add(key);
     if (job.ParentID) addTo(this.children, jobKey(job.Namespace, job.ParentID), key);
   }
 }
