@@ -37,6 +37,8 @@ export type Change =
     submission: JobSubmission | null;
     evals: Evaluation[];
     enforceIndex?: number;
+    /** The count was changed by scaling: noted in the group's history together with it. */
+    scaling?: { group: string; event: ScalingEvent };
   }
   | {
     kind: "job.deregister";

@@ -6,6 +6,7 @@ import { type Api, byMethod, type Handler, type Method, onWrite, type Route, sta
 import { forwardToAllocation } from "./http_client.ts";
 import { type Exchange, textReply } from "./http_exchange.ts";
 import { applyFilter, byCreation, checkUuid, checkUuidPrefix, page, readFilter } from "./http_list.ts";
+import { write } from "./http_once.ts";
 import { allocationStub, allocationView } from "./views.ts";
 
 const PREFIX = "/v1/allocation/";
@@ -72,7 +73,7 @@ async function stopAllocation(q: Exchange, api: Api): Promise<Response> {
   if (!alloc) throw new ApiError(404, "allocation not found");
   const job = server.state.job(alloc.Namespace, alloc.JobID) ?? alloc.Job;
   const evaluation = jobEvaluation(job, "alloc-stop", stamp(api), { JobModifyIndex: job.ModifyIndex });
-  const { index } = await server.propose({
+  return await write(q, api, {
     kind: "alloc.transition",
     time: server.nowNs(),
     transitions: {
@@ -83,8 +84,7 @@ async function stopAllocation(q: Exchange, api: Api): Promise<Response> {
       },
     },
     evals: [evaluation],
-  });
-  return q.written({ EvalID: evaluation.ID, Index: index }, index);
+  }, { body: { EvalID: evaluation.ID, Index: 0 }, index: ["Index"] });
 }
 
 function allocationServices(q: Exchange, api: Api): Promise<Response> {

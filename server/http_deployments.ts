@@ -6,7 +6,9 @@ import { type Api, byMethod, type Handler, type Method, onWrite, type Route } fr
 import type { Exchange } from "./http_exchange.ts";
 import { FAILED_BY_ALLOCATIONS, FAILED_BY_USER, failureOf } from "./rollback.ts";
 import { byCreation, checkUuid, checkUuidPrefix, page } from "./http_list.ts";
+import { write } from "./http_once.ts";
 import { bool, list, str, struct } from "./json_decode.ts";
+import { type AnswerPlan, fillAnswer } from "./state_requests.ts";
 import { allocationStub, deploymentView } from "./views.ts";
 
 const PREFIX = "/v1/deployment/";
@@ -118,19 +120,17 @@ function evaluationOf(api: Api, deployment: Deployment): Evaluation {
   });
 }
 
-function updated(
-  q: Exchange,
-  index: number,
-  evaluation: Evaluation | null,
-  revertedVersion: number | null = null,
-): Response {
-  return q.written({
-    EvalID: evaluation?.ID ?? "",
-    EvalCreateIndex: evaluation ? index : 0,
-    DeploymentModifyIndex: index,
-    RevertedJobVersion: revertedVersion,
-    Index: index,
-  }, index);
+function updated(evaluation: Evaluation | null, revertedVersion: number | null = null): AnswerPlan {
+  return {
+    body: {
+      EvalID: evaluation?.ID ?? "",
+      EvalCreateIndex: 0,
+      DeploymentModifyIndex: 0,
+      RevertedJobVersion: revertedVersion,
+      Index: 0,
+    },
+    index: [...(evaluation ? ["EvalCreateIndex"] : []), "DeploymentModifyIndex", "Index"],
+  };
 }
 
 async function fail(q: Exchange, api: Api): Promise<Response> {
@@ -138,7 +138,7 @@ async function fail(q: Exchange, api: Api): Promise<Response> {
   const { server } = api;
   const { description, job } = failureOf(server.state, deployment, FAILED_BY_USER);
   const evaluation = evaluationOf(api, deployment);
-  const { index } = await server.propose({
+  return await write(q, api, {
     kind: "deployment.status",
     time: server.nowNs(),
     id: deployment.ID,
@@ -146,8 +146,7 @@ async function fail(q: Exchange, api: Api): Promise<Response> {
     description,
     evals: [evaluation],
     ...(job ? { job: { ...job, Stable: true } } : {}),
-  });
-  return updated(q, index, evaluation, job?.Version ?? null);
+  }, updated(evaluation, job?.Version ?? null));
 }
 
 async function pause(q: Exchange, api: Api): Promise<Response> {
@@ -156,15 +155,14 @@ async function pause(q: Exchange, api: Api): Promise<Response> {
   const { server } = api;
   const pausing = body.Pause ?? false;
   const evaluation = pausing ? null : evaluationOf(api, deployment);
-  const { index } = await server.propose({
+  return await write(q, api, {
     kind: "deployment.status",
     time: server.nowNs(),
     id,
     status: pausing ? "paused" : "running",
     description: pausing ? "Deployment is paused" : "Deployment is running",
     evals: evaluation ? [evaluation] : [],
-  });
-  return updated(q, index, evaluation);
+  }, updated(evaluation));
 }
 
 async function promote(q: Exchange, api: Api): Promise<Response> {
@@ -172,14 +170,13 @@ async function promote(q: Exchange, api: Api): Promise<Response> {
   const deployment = demandDeployment(api, id);
   const { server } = api;
   const evaluation = evaluationOf(api, deployment);
-  const { index } = await server.propose({
+  return await write(q, api, {
     kind: "deployment.promote",
     time: server.nowNs(),
     id,
     groups: body.All ? null : body.Groups ?? [],
     evals: [evaluation],
-  });
-  return updated(q, index, evaluation);
+  }, updated(evaluation));
 }
 
 /** Only deployments over several regions block; there are none here, so this changes nothing. */
@@ -189,7 +186,7 @@ async function unblock(q: Exchange, api: Api): Promise<Response> {
   if (["failed", "successful", "cancelled"].includes(deployment.Status)) {
     throw new ApiError(500, "can't unblock terminal deployment");
   }
-  return updated(q, 0, null);
+  return q.written(fillAnswer(updated(null), 0, null), 0);
 }
 
 async function setHealth(q: Exchange, api: Api): Promise<Response> {
@@ -204,7 +201,7 @@ async function setHealth(q: Exchange, api: Api): Promise<Response> {
   const fails = unhealthy.length > 0;
   const failure = fails ? failureOf(server.state, deployment, FAILED_BY_ALLOCATIONS) : null;
   const evaluation = evaluationOf(api, deployment);
-  const { index } = await server.propose({
+  return await write(q, api, {
     kind: "deployment.health",
     time: server.nowNs(),
     id,
@@ -213,6 +210,5 @@ async function setHealth(q: Exchange, api: Api): Promise<Response> {
     evals: [evaluation],
     ...(failure ? { status: { status: "failed" as const, description: failure.description } } : {}),
     ...(failure?.job ? { job: { ...failure.job, Stable: true } } : {}),
-  });
-  return updated(q, index, evaluation, failure?.job?.Version ?? null);
+  }, updated(evaluation, failure?.job?.Version ?? null));
 }

@@ -6,6 +6,7 @@ import { isClientTerminal } from "./alloc_sets.ts";
 import { type Api, byMethod, type Route } from "./http_api.ts";
 import type { Exchange } from "./http_exchange.ts";
 import { applyFilter, byCreation, checkUuid, checkUuidPrefix, page } from "./http_list.ts";
+import { write } from "./http_once.ts";
 import { linearRegexp } from "./linear_regexp.ts";
 import { list, str, struct } from "./json_decode.ts";
 import { allocationStub, evaluationStub, evaluationView } from "./views.ts";
@@ -139,8 +140,8 @@ async function deleteEvaluations(q: Exchange, api: Api): Promise<Response> {
   }
   const doomed = ids.length > 0 ? ids.map((id) => demandDeletable(api, id)) : deletableMatching(api, filter);
   if (doomed.length === 0) return q.written({ Count: 0, Index: 0 }, 0);
-  const { index } = await server.propose({ kind: "eval.delete", evals: doomed, allocs: [] });
-  return q.written({ Count: doomed.length, Index: index }, index);
+  const plan = { body: { Count: doomed.length, Index: 0 }, index: ["Index"] };
+  return await write(q, api, { kind: "eval.delete", evals: doomed, allocs: [] }, plan);
 }
 
 /** Ended, and nothing that it placed is still alive. */

@@ -7,6 +7,7 @@ import { gzipSync } from "node:zlib";
 import { parseDuration } from "../core/duration.ts";
 import { ApiError, errorText } from "../core/errors.ts";
 import { decodeJson, type StructShape } from "./json_decode.ts";
+import type { RequestStamp } from "./state_requests.ts";
 
 export const BODY_MAX_BYTES = 10 * 1024 * 1024;
 const GZIP_MIN_LENGTH = 512;
@@ -42,6 +43,8 @@ export class Exchange {
   readonly path: string;
   readonly query: URLSearchParams;
   readonly method: string;
+  /** Set for a write that carries an id: http_once.ts. */
+  stamp: Omit<RequestStamp, "time" | "answer"> | null = null;
   #options: ReadOptions | undefined;
   #body: Promise<Uint8Array> | undefined;
 

@@ -8,9 +8,11 @@ import type { ServerContext } from "./context.ts";
 import { jobEvaluation } from "./evaluations.ts";
 import { type Api, demandJob, jobIdOf, stamp } from "./http_api.ts";
 import type { Exchange } from "./http_exchange.ts";
+import { write } from "./http_once.ts";
 import { childOf, dispatchProblem } from "./job_children.ts";
 import { bytes, int, map, str, struct } from "./json_decode.ts";
 import { periodicChild } from "./periodic.ts";
+import { type AnswerPlan, fillAnswer } from "./state_requests.ts";
 
 const dispatchShape = struct("api.JobDispatchRequest", {
   JobID: str,
@@ -49,7 +51,10 @@ async function dispatchChild(q: Exchange, api: Api, id: string, body: DispatchBo
   if (token !== "") {
     await underWay(api.server, `${namespace}\0${id}\0${token}`);
     const earlier = dispatchedBefore(api, parent, token);
-    if (earlier) return dispatched(q, earlier, earlier.CreateIndex, undefined);
+    if (earlier) {
+      const index = earlier.CreateIndex;
+      return q.written(fillAnswer(dispatched(earlier, undefined), index, null), index);
+    }
   }
   const seconds = Math.floor(server.nowNs() / 1e9);
   const prefix = body.IdPrefixTemplate ? `${body.IdPrefixTemplate}-` : "";
@@ -63,17 +68,16 @@ async function dispatchChild(q: Exchange, api: Api, id: string, body: DispatchBo
     SubmitTime: server.nowNs(),
   };
   const evaluation = jobEvaluation(child, "job-register", stamp(api));
-  const proposal = server.propose({
+  const proposal = write(q, api, {
     kind: "job.register",
     time: server.nowNs(),
     job: child,
     submission: null,
     evals: [evaluation],
     enforceIndex: 0,
-  });
+  }, dispatched(child, evaluation));
   if (token !== "") track(api.server, `${namespace}\0${id}\0${token}`, proposal);
-  const { index } = await proposal;
-  return dispatched(q, child, index, evaluation);
+  return await proposal;
 }
 
 /** Dispatches with a token whose command is not yet applied: the next with the same token waits for it. */
@@ -97,14 +101,17 @@ function dispatchedBefore(api: Api, parent: Job, token: string): Job | undefined
   return undefined;
 }
 
-function dispatched(q: Exchange, child: Job, index: number, evaluation: Evaluation | undefined): Response {
-  return q.written({
-    DispatchedJobID: child.ID,
-    EvalID: evaluation?.ID ?? "",
-    EvalCreateIndex: evaluation ? index : 0,
-    JobCreateIndex: index,
-    Index: index,
-  }, index);
+function dispatched(child: Job, evaluation: Evaluation | undefined): AnswerPlan {
+  return {
+    body: {
+      DispatchedJobID: child.ID,
+      EvalID: evaluation?.ID ?? "",
+      EvalCreateIndex: 0,
+      JobCreateIndex: 0,
+      Index: 0,
+    },
+    index: [...(evaluation ? ["EvalCreateIndex"] : []), "JobCreateIndex", "Index"],
+  };
 }
 
 /** PUT /v1/job/:id/periodic/force. */
@@ -115,12 +122,15 @@ export async function forcePeriodic(q: Exchange, api: Api): Promise<Response> {
   const launchMs = server.clock.nowMs();
   const child: Job = { ...periodicChild(parent, launchMs), SubmitTime: server.nowNs() };
   const evaluation = jobEvaluation(child, "periodic-job", stamp(api));
-  const { index } = await server.propose({
+  const response = await write(q, api, {
     kind: "job.register",
     time: server.nowNs(),
     job: child,
     submission: null,
     evals: [evaluation],
+  }, {
+    body: { EvalID: evaluation.ID, EvalCreateIndex: 0, Index: 0 },
+    index: ["EvalCreateIndex", "Index"],
   });
   await server.propose({
     kind: "job.periodicLaunch",
@@ -129,5 +139,5 @@ export async function forcePeriodic(q: Exchange, api: Api): Promise<Response> {
     id: parent.ID,
     launchMs,
   });
-  return q.written({ EvalID: evaluation.ID, EvalCreateIndex: index, Index: index }, index);
+  return response;
 }

@@ -1,10 +1,12 @@
 // /v1/job/:id/scale, writing: another count for one group, or only a note in the group's scaling events.
 import { ApiError } from "../core/errors.ts";
-import type { Evaluation, Job } from "../core/types.ts";
+import type { Job, TaskGroup } from "../core/types.ts";
 import type { ScalingEvent } from "./commands.ts";
 import { jobEvaluation } from "./evaluations.ts";
 import { type Api, demandJob, jobIdOf, stamp, writeMeta } from "./http_api.ts";
 import type { Exchange } from "./http_exchange.ts";
+import { registered } from "./http_job_write.ts";
+import { write } from "./http_once.ts";
 import { any, bool, int64, map, str, struct, uint64 } from "./json_decode.ts";
 
 const scaleShape = struct("api.ScalingRequest", {
@@ -43,34 +45,38 @@ export async function scale(q: Exchange, api: Api): Promise<Response> {
       `task group ${JSON.stringify(groupName)} specified for scaling does not exist in job`,
     );
   }
-  const evaluation = body.Count === undefined ? undefined : await setCount(api, job, groupName, body);
+  const time = server.nowNs();
   const event: ScalingEvent = {
-    Time: server.nowNs(),
+    Time: time,
     Count: body.Count ?? null,
     PreviousCount: group.Count,
     Message: body.Message ?? "",
     Error: body.Error ?? false,
     Meta: body.Meta ?? null,
-    EvalID: evaluation?.evaluation.ID ?? null,
+    EvalID: null,
     CreateIndex: 0,
   };
-  const time = server.nowNs();
-  const { index } = await server.propose({
-    kind: "job.scalingEvent",
-    time,
-    namespace,
-    id,
-    group: groupName,
-    event,
+  if (body.Count !== undefined) {
+    checkCount(api, job, group, body.Count);
+    const evaluation = jobEvaluation(job, "job-scaling", stamp(api));
+    const scaling = { group: groupName, event: { ...event, EvalID: evaluation.ID } };
+    const plan = registered(evaluation, "");
+    return await write(q, api, { ...withCount(api, job, groupName, body), evals: [evaluation], scaling }, {
+      ...plan,
+      body: { ...plan.body, KnownLeader: true },
+    });
+  }
+  return await write(q, api, { kind: "job.scalingEvent", time, namespace, id, group: groupName, event }, {
+    body: {
+      EvalID: "",
+      EvalCreateIndex: 0,
+      JobModifyIndex: job.JobModifyIndex,
+      Warnings: "",
+      ...writeMeta(0),
+      KnownLeader: true,
+    },
+    index: ["Index"],
   });
-  return q.written({
-    EvalID: evaluation?.evaluation.ID ?? "",
-    EvalCreateIndex: evaluation?.index ?? 0,
-    JobModifyIndex: server.state.job(namespace, id)?.JobModifyIndex ?? job.JobModifyIndex,
-    Warnings: "",
-    ...writeMeta(index),
-    KnownLeader: true,
-  }, index);
 }
 
 function checkScaleBody(body: ScaleBody, id: string): string {
@@ -88,16 +94,7 @@ function checkScaleBody(body: ScaleBody, id: string): string {
   return target.Group;
 }
 
-/** Registers the job with the group's new count. */
-async function setCount(
-  api: Api,
-  job: Job,
-  groupName: string,
-  body: ScaleBody,
-): Promise<{ index: number; evaluation: Evaluation }> {
-  const { server } = api;
-  const count = body.Count!;
-  const policy = job.TaskGroups.find((group) => group.Name === groupName)!.Scaling;
+function checkCount({ server }: Api, job: Job, { Scaling: policy }: TaskGroup, count: number): void {
   if (policy && policy.Max !== null && count > policy.Max) {
     throw new ApiError(400, `group count was greater than scaling policy maximum: ${count} > ${policy.Max}`);
   }
@@ -108,20 +105,19 @@ async function setCount(
   if (deployment && ["running", "paused", "blocked", "unblocking", "pending"].includes(deployment.Status)) {
     throw new ApiError(400, "job scaling blocked due to active deployment");
   }
-  const evaluation = jobEvaluation(job, "job-scaling", stamp(api));
-  const { index } = await server.propose({
-    kind: "job.register",
-    time: server.nowNs(),
-    job: {
-      ...job,
-      SubmitTime: server.nowNs(),
-      TaskGroups: job.TaskGroups.map((group) =>
-        group.Name === groupName ? { ...group, Count: count } : group
-      ),
-    },
+}
+
+/** The job with the group's new count, refused when it is not the one that was looked at. */
+function withCount({ server }: Api, job: Job, groupName: string, body: ScaleBody) {
+  const TaskGroups = job.TaskGroups.map((group) =>
+    group.Name === groupName ? { ...group, Count: body.Count! } : group
+  );
+  const time = server.nowNs();
+  return {
+    kind: "job.register" as const,
+    time,
+    job: { ...job, SubmitTime: time, TaskGroups },
     submission: null,
-    evals: [evaluation],
     enforceIndex: body.EnforceIndex ? body.JobModifyIndex ?? 0 : job.JobModifyIndex,
-  });
-  return { index, evaluation };
+  };
 }

@@ -1,13 +1,12 @@
 // A job's kept versions: going back to one, calling it stable, giving it a name.
 import { ApiError } from "../core/errors.ts";
-import type { JobVersionTag } from "../core/types.ts";
 import { jobEvaluation } from "./evaluations.ts";
 import { type Api, demandJob, jobIdOf, stamp, writeMeta } from "./http_api.ts";
-import { type Exchange, readHeaders, textReply } from "./http_exchange.ts";
+import { type Exchange, textReply } from "./http_exchange.ts";
 import { registered } from "./http_job_write.ts";
-import { admitJob } from "./job_admission.ts";
+import { write } from "./http_once.ts";
+import { admitJob, formatWarnings } from "./job_admission.ts";
 import { bool, str, struct, uint64 } from "./json_decode.ts";
-import type { JobWritten } from "./state_jobs.ts";
 
 const revertShape = struct("api.JobRevertRequest", {
   JobID: str,
@@ -45,20 +44,16 @@ export async function revert(q: Exchange, api: Api): Promise<Response> {
   }
   const admitted = admitJob(target, q, api);
   const evaluation = jobEvaluation(target, "job-register", stamp(api));
-  const { index, result } = await server.propose({
+  const plan = registered(evaluation, formatWarnings(admitted.warnings));
+  return await write(q, api, {
     kind: "job.register",
     time: server.nowNs(),
     job: { ...target, VersionTag: null, SubmitTime: server.nowNs() },
     submission: server.state.jobSubmission(namespace, id, version) ?? null,
     evals: [evaluation],
     enforceIndex: current.JobModifyIndex,
-  });
-  const written = result.value as JobWritten;
-  const response = registered(q, { index, evaluation, written, warnings: admitted.warnings });
-  // This one write answers with the headers of a read.
-  const headers = readHeaders({ index, knownLeader: false, lastContactMs: 0 });
-  for (const [name, value] of Object.entries(headers)) response.headers.set(name, value);
-  return response;
+    // This one write answers with the headers of a read.
+  }, { ...plan, headers: "read" });
 }
 
 const stableShape = struct("api.JobStabilityRequest", { JobID: str, JobVersion: uint64, Stable: bool });
@@ -69,15 +64,14 @@ export async function setStable(q: Exchange, api: Api): Promise<Response> {
   const body = await q.json<{ JobID?: string; JobVersion?: number; Stable?: boolean }>(stableShape);
   if (!body.JobID) throw new ApiError(400, "JobID must be specified");
   if (body.JobID !== id) throw new ApiError(400, "Job ID does not match");
-  const { index } = await api.server.propose({
+  return await write(q, api, {
     kind: "job.stability",
     time: api.server.nowNs(),
     namespace: q.writeNamespace(),
     id,
     version: body.JobVersion ?? 0,
     stable: body.Stable ?? false,
-  });
-  return q.written({ Index: index }, index);
+  }, { body: { Index: 0 }, index: ["Index"] });
 }
 
 const tagShape = struct("api.TagVersionRequest", { Version: uint64, Description: str });
@@ -99,13 +93,12 @@ export async function tag(q: Exchange, api: Api): Promise<Response> {
       : `job ${JSON.stringify(id)} version ${body.Version ?? 0} not found`;
     throw new ApiError(500, missing);
   }
-  const { index, result } = await server.propose({
+  return await write(q, api, {
     kind: "job.tag",
     time: server.nowNs(),
     namespace,
     id,
     name,
     ...(unset ? { unset: true } : { version: body.Version ?? 0, description: body.Description ?? "" }),
-  });
-  return q.written({ ...result.value as JobVersionTag, ...writeMeta(index) }, null);
+  }, { body: writeMeta(0), index: ["Index"], spread: true, headers: "none" });
 }

@@ -8,11 +8,12 @@ import type { Evaluation, Job } from "../core/types.ts";
 import { jobEvaluation } from "./evaluations.ts";
 import { type Api, demandJob, jobIdOf, stamp, writeMeta } from "./http_api.ts";
 import type { Exchange } from "./http_exchange.ts";
+import { write } from "./http_once.ts";
 import { admitJob, decodeJobBody, formatWarnings, preserve, readSubmission } from "./job_admission.ts";
 import { registerShape } from "./job_schema.ts";
 import { bool, str, struct } from "./json_decode.ts";
 import { formatMultiError } from "./multi_error.ts";
-import type { JobWritten } from "./state_jobs.ts";
+import { type AnswerPlan, fillAnswer } from "./state_requests.ts";
 
 /** Whether registering the job asks for an evaluation: templates of children do not. */
 function isEvaluated(job: Job): boolean {
@@ -46,38 +47,29 @@ export async function registerJob(q: Exchange, api: Api, pathId: string | null):
   const evals = isEvaluated(job)
     ? [jobEvaluation(job, "job-register", stamp(api), { Priority: body.EvalPriority || job.Priority })]
     : [];
-  const { index, result } = await server.propose({
+  return await write(q, api, {
     kind: "job.register",
     time: server.nowNs(),
     job: { ...job, SubmitTime: server.nowNs() },
     submission: submission.kept,
     evals,
     ...(body.EnforceIndex ? { enforceIndex: body.JobModifyIndex ?? 0 } : {}),
-  });
-  return registered(q, {
-    index,
-    evaluation: evals[0],
-    written: result.value as JobWritten,
-    warnings: [...warnings, ...submission.warnings],
-  });
-}
-
-export interface Registered {
-  index: number;
-  evaluation: Evaluation | undefined;
-  written: JobWritten;
-  warnings: string[];
+  }, registered(evals[0], formatWarnings([...warnings, ...submission.warnings])));
 }
 
 /** The answer of register, scale and revert. */
-export function registered(q: Exchange, { index, evaluation, written, warnings }: Registered): Response {
-  return q.written({
-    EvalID: evaluation?.ID ?? "",
-    EvalCreateIndex: evaluation ? index : 0,
-    JobModifyIndex: written.job.JobModifyIndex,
-    Warnings: formatWarnings(warnings),
-    ...writeMeta(index),
-  }, index);
+export function registered(evaluation: Evaluation | undefined, warnings: string): AnswerPlan {
+  return {
+    body: {
+      EvalID: evaluation?.ID ?? "",
+      EvalCreateIndex: 0,
+      JobModifyIndex: 0,
+      Warnings: warnings,
+      ...writeMeta(0),
+    },
+    index: evaluation ? ["EvalCreateIndex", "Index"] : ["Index"],
+    value: { JobModifyIndex: ["job", "JobModifyIndex"] },
+  };
 }
 
 /** DELETE /v1/job/:id. */
@@ -91,11 +83,12 @@ export async function deregister(q: Exchange, api: Api): Promise<Response> {
   checkEvalPriority(priority);
   const { server } = api;
   const job = server.state.job(namespace, id);
-  if (!job) return stopped(q, 0, undefined);
+  // There is nothing to write, and nothing to remember.
+  if (!job) return q.written(fillAnswer(stopped(undefined), 0, null), 0);
   const evals = isEvaluated(job)
     ? [jobEvaluation(job, "job-deregister", stamp(api), { Priority: priority || job.Priority })]
     : [];
-  const { index } = await server.propose({
+  return await write(q, api, {
     kind: "job.deregister",
     time: server.nowNs(),
     namespace,
@@ -103,19 +96,21 @@ export async function deregister(q: Exchange, api: Api): Promise<Response> {
     purge,
     noShutdownDelay,
     evals,
-  });
-  return stopped(q, index, evals[0]);
+  }, stopped(evals[0]));
 }
 
-function stopped(q: Exchange, index: number, evaluation: Evaluation | undefined): Response {
-  return q.written({
-    EvalID: evaluation?.ID ?? "",
-    EvalCreateIndex: evaluation ? index : 0,
-    JobModifyIndex: index,
-    VolumeEvalID: "",
-    VolumeEvalIndex: 0,
-    ...writeMeta(index),
-  }, index);
+function stopped(evaluation: Evaluation | undefined): AnswerPlan {
+  return {
+    body: {
+      EvalID: evaluation?.ID ?? "",
+      EvalCreateIndex: 0,
+      JobModifyIndex: 0,
+      VolumeEvalID: "",
+      VolumeEvalIndex: 0,
+      ...writeMeta(0),
+    },
+    index: [...(evaluation ? ["EvalCreateIndex"] : []), "JobModifyIndex", "Index"],
+  };
 }
 
 const evaluateShape = struct("api.JobEvaluateRequest", {
@@ -148,16 +143,21 @@ export async function evaluate(q: Exchange, api: Api): Promise<Response> {
     }
   }
   const time = server.nowNs();
-  const { index } = await server.propose(
+  return await write(
+    q,
+    api,
     Object.keys(transitions).length > 0
       ? { kind: "alloc.transition", time, transitions, evals: [evaluation] }
       : { kind: "eval.upsert", time, evals: [evaluation] },
+    {
+      body: {
+        EvalID: evaluation.ID,
+        EvalCreateIndex: 0,
+        JobModifyIndex: job.ModifyIndex,
+        Warnings: "",
+        ...writeMeta(0),
+      },
+      index: ["EvalCreateIndex", "Index"],
+    },
   );
-  return q.written({
-    EvalID: evaluation.ID,
-    EvalCreateIndex: index,
-    JobModifyIndex: job.ModifyIndex,
-    Warnings: "",
-    ...writeMeta(index),
-  }, index);
 }

@@ -4,6 +4,7 @@ import type { Namespace } from "../core/types.ts";
 import { type Api, onWrite, type Route } from "./http_api.ts";
 import type { Exchange } from "./http_exchange.ts";
 import { byName, page } from "./http_list.ts";
+import { write } from "./http_once.ts";
 import { list, map, object, str, struct } from "./json_decode.ts";
 import { formatMultiError } from "./multi_error.ts";
 import { namespaceView } from "./views.ts";
@@ -68,10 +69,9 @@ async function writeNamespace(q: Exchange, api: Api): Promise<Response> {
   const name = body.Name ?? "";
   if (inPath !== "" && name !== inPath) throw new ApiError(400, "Namespace name does not match request path");
   checkNamespace(name, body);
-  const { server } = api;
-  const { index } = await server.propose({
+  return await write(q, api, {
     kind: "namespace.upsert",
-    time: server.nowNs(),
+    time: api.server.nowNs(),
     namespaces: [{
       Name: name,
       Description: body.Description ?? "",
@@ -85,7 +85,6 @@ async function writeNamespace(q: Exchange, api: Api): Promise<Response> {
       ModifyIndex: 0,
     }],
   });
-  return q.empty(index);
 }
 
 function checkNamespace(name: string, body: Partial<Namespace>): void {
@@ -104,6 +103,5 @@ function checkNamespace(name: string, body: Partial<Namespace>): void {
 }
 
 async function deleteNamespace(q: Exchange, api: Api): Promise<Response> {
-  const { index } = await api.server.propose({ kind: "namespace.delete", names: [nameOf(q)] });
-  return q.empty(index);
+  return await write(q, api, { kind: "namespace.delete", names: [nameOf(q)] });
 }

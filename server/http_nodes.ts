@@ -7,7 +7,9 @@ import { nodeEvaluations } from "./evaluations.ts";
 import { type Api, byMethod, type Handler, type Method, onWrite, type Route, stamp } from "./http_api.ts";
 import type { Exchange } from "./http_exchange.ts";
 import { byId, checkUuid, checkUuidPrefix, page } from "./http_list.ts";
+import { write } from "./http_once.ts";
 import { bool, duration, map, str, struct } from "./json_decode.ts";
+import type { AnswerPlan } from "./state_requests.ts";
 import { allocationView, nodeStub, type NodeStubFields, nodeView } from "./views.ts";
 
 const PREFIX = "/v1/node/";
@@ -134,22 +136,29 @@ function evaluationsFor(api: Api, node: Node): Evaluation[] {
   return nodeEvaluations(api.server.state, { ID: node.ID, ModifyIndex: 0 }, stamp(api));
 }
 
-function evaluationFields(index: number, evals: readonly Evaluation[]): Record<string, unknown> {
+/** The answer is `more` and what all writes of nodes say of their evaluations; `index`: its fields besides those. */
+function planned(
+  evals: readonly Evaluation[],
+  more: Record<string, unknown>,
+  index: readonly string[] = [],
+): AnswerPlan {
   return {
-    EvalIDs: evals.length > 0 ? evals.map((evaluation) => evaluation.ID) : null,
-    EvalCreateIndex: evals.length > 0 ? index : 0,
-    Index: index,
+    body: {
+      ...more,
+      EvalIDs: evals.length > 0 ? evals.map((evaluation) => evaluation.ID) : null,
+      EvalCreateIndex: 0,
+      Index: 0,
+    },
+    index: [...index, ...(evals.length > 0 ? ["EvalCreateIndex"] : []), "Index"],
   };
 }
 
-/** The answer of evaluate and purge: what a node would be told on registering. */
-function nodeUpdate(
-  index: number,
-  evals: readonly Evaluation[],
-  more: Record<string, unknown>,
-): Record<string, unknown> {
+/** What evaluate and purge answer: what a node would be told on registering. */
+function nodeUpdate(more: Record<string, unknown> = {}): Record<string, unknown> {
   return {
-    ...evaluationFields(index, evals),
+    EvalIDs: null,
+    EvalCreateIndex: 0,
+    Index: 0,
     HeartbeatTTL: 0,
     NodeModifyIndex: 0,
     LeaderRPCAddr: "",
@@ -169,23 +178,23 @@ async function evaluateNode(q: Exchange, api: Api): Promise<Response> {
   const node = demandNode(api, idOf(q, "/evaluate"));
   const { server } = api;
   const evals = nodeEvaluations(server.state, node, stamp(api));
-  let index = server.state.tableIndex("nodes");
-  if (evals.length > 0) {
-    index = (await server.propose({ kind: "eval.upsert", time: server.nowNs(), evals })).index;
-  }
   const servers = server.log.peers().map((peer) => ({
     RPCAdvertiseAddr: peer.rpcAddress,
     RPCMajorVersion: 0,
     RPCMinorVersion: 0,
     Datacenter: server.config.datacenter,
   }));
-  const update = nodeUpdate(index, evals, {
+  const update = nodeUpdate({
     LeaderRPCAddr: server.log.leader?.rpcAddress ?? server.config.rpcAddress,
     NumNodes: server.state.nodeCount,
     SchedulingEligibility: node.SchedulingEligibility,
     Servers: servers,
   });
-  return q.written(update, index);
+  if (evals.length > 0) {
+    return await write(q, api, { kind: "eval.upsert", time: server.nowNs(), evals }, planned(evals, update));
+  }
+  const index = server.state.tableIndex("nodes");
+  return q.written({ ...update, Index: index }, index);
 }
 
 async function drainNode(q: Exchange, api: Api): Promise<Response> {
@@ -201,7 +210,7 @@ async function drainNode(q: Exchange, api: Api): Promise<Response> {
     : wasDraining
     ? nodeEvent(api, "Drain", "Node drain strategy unset")
     : null;
-  const { index } = await server.propose({
+  return await write(q, api, {
     kind: "node.drain",
     time: server.nowNs(),
     id: node.ID,
@@ -211,8 +220,7 @@ async function drainNode(q: Exchange, api: Api): Promise<Response> {
     accessorId: "token:acls-disabled",
     event,
     evals,
-  });
-  return q.written({ NodeModifyIndex: index, ...evaluationFields(index, evals) }, index);
+  }, planned(evals, { NodeModifyIndex: 0 }, ["NodeModifyIndex"]));
 }
 
 /** A deadline of 0 is none, a negative one forces; the time of a drain that goes on is kept. */
@@ -240,26 +248,24 @@ async function setEligibility(q: Exchange, api: Api): Promise<Response> {
   const { server } = api;
   const becomesEligible = wanted === "eligible" && node.SchedulingEligibility !== "eligible";
   const evals = becomesEligible ? evaluationsFor(api, node) : [];
-  const { index } = await server.propose({
+  return await write(q, api, {
     kind: "node.eligibility",
     time: server.nowNs(),
     id: node.ID,
     eligibility: wanted,
     event: nodeEvent(api, "Cluster", `Node marked as ${wanted} for scheduling`),
     evals,
-  });
-  return q.written({ NodeModifyIndex: 0, ...evaluationFields(index, evals) }, index);
+  }, planned(evals, { NodeModifyIndex: 0 }));
 }
 
 async function purgeNode(q: Exchange, api: Api): Promise<Response> {
   const node = demandNode(api, idOf(q, "/purge"));
   const { server } = api;
   const evals = evaluationsFor(api, node);
-  const { index } = await server.propose({
+  return await write(q, api, {
     kind: "node.deregister",
     time: server.nowNs(),
     ids: [node.ID],
     evals,
-  });
-  return q.written(nodeUpdate(index, evals, { NodeModifyIndex: index }), index);
+  }, planned(evals, nodeUpdate(), ["NodeModifyIndex"]));
 }

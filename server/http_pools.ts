@@ -6,6 +6,7 @@ import { type Api, byMethod, isWrite, onWrite, type Route } from "./http_api.ts"
 import type { Exchange } from "./http_exchange.ts";
 import { jobStubs } from "./http_jobs.ts";
 import { byName, page } from "./http_list.ts";
+import { write } from "./http_once.ts";
 import { listNodes, nodeRoute } from "./http_nodes.ts";
 import { any, bool, map, str, struct } from "./json_decode.ts";
 import { formatMultiError } from "./multi_error.ts";
@@ -86,10 +87,9 @@ async function writePool(q: Exchange, api: Api): Promise<Response> {
   const name = body.Name ?? "";
   if (inPath !== "" && name !== inPath) throw new ApiError(400, "Node pool name does not match request path");
   checkPool({ ...body, Name: name });
-  const { server } = api;
-  const { index } = await server.propose({
+  return await write(q, api, {
     kind: "pool.upsert",
-    time: server.nowNs(),
+    time: api.server.nowNs(),
     pools: [{
       Name: name,
       Description: body.Description ?? "",
@@ -100,7 +100,6 @@ async function writePool(q: Exchange, api: Api): Promise<Response> {
       ModifyIndex: 0,
     }],
   });
-  return q.empty(index);
 }
 
 function checkPool(pool: Partial<NodePool> & { Name: string }): void {
@@ -118,8 +117,7 @@ function checkPool(pool: Partial<NodePool> & { Name: string }): void {
 }
 
 async function deletePool(q: Exchange, api: Api): Promise<Response> {
-  const { index } = await api.server.propose({ kind: "pool.delete", names: [q.after(PREFIX)] });
-  return q.empty(index);
+  return await write(q, api, { kind: "pool.delete", names: [q.after(PREFIX)] });
 }
 
 function identityTtl(value: unknown): number {

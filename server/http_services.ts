@@ -5,6 +5,7 @@ import type { ServiceRegistration } from "../core/types.ts";
 import { type Api, byMethod, type Route, wrongMethod } from "./http_api.ts";
 import type { Exchange } from "./http_exchange.ts";
 import { byNamespacedId, type Order, page } from "./http_list.ts";
+import { write } from "./http_once.ts";
 
 const PREFIX = "/v1/service/";
 
@@ -123,6 +124,5 @@ async function deleteService(q: Exchange, api: Api, id: string): Promise<Respons
   let known = false;
   for (const service of server.state.services(namespace)) if (service.ID === id) known = true;
   if (!known) throw new ApiError(500, "service registration not found");
-  const { index } = await server.propose({ kind: "service.delete", ids: [id] });
-  return q.empty(index);
+  return await write(q, api, { kind: "service.delete", ids: [id] });
 }

@@ -1,6 +1,7 @@
 // /v1/status, /v1/regions, /v1/system: who leads, who takes part, garbage collection.
 import { type Api, type Route } from "./http_api.ts";
 import type { Exchange } from "./http_exchange.ts";
+import { write } from "./http_once.ts";
 
 export const systemRoutes: Route[] = [
   { path: "/v1/status/leader", scope: "server", methods: { GET: leader } },
@@ -27,7 +28,6 @@ async function collectGarbage(q: Exchange, { server }: Api): Promise<Response> {
   return q.empty();
 }
 
-async function reconcileSummaries(q: Exchange, { server }: Api): Promise<Response> {
-  await server.propose({ kind: "summaries.reconcile" });
-  return q.empty();
+function reconcileSummaries(q: Exchange, api: Api): Promise<Response> {
+  return write(q, api, { kind: "summaries.reconcile" }, { body: null, headers: "none" });
 }

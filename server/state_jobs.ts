@@ -34,6 +34,8 @@ export function registerJob(w: Write, c: Of<"job.register">): ApplyResult {
   if (refusal) return refusal;
   const written = upsertJob(w, c.job, c.submission);
   putJobEvals(w, written.job, c.evals);
+  const { Namespace: namespace, ID: id } = written.job;
+  if (c.scaling) addScalingEvent(w, { kind: "job.scalingEvent", time: c.time, namespace, id, ...c.scaling });
   return { value: written };
 }
 
