@@ -17,9 +17,10 @@ import Database from "libsql";
 import { StorageError } from "../../core/errors.ts";
 import { type Configuration, type Entry, LOST_VOTE } from "../../server/raft_types.ts";
 import { type LoadedRaft, loadRaft } from "../../server/replica_load.ts";
-import type { RaftStorage, SnapshotBase } from "../../server/storage.ts";
+import { memoryStorage, type RaftStorage, type SnapshotBase } from "../../server/storage.ts";
 import { libsqlStorage } from "../../server/storage_libsql.ts";
-import { server, SLOW } from "./helpers.ts";
+import { Network, server, SLOW, testReplica, until } from "./helpers.ts";
+import { MapMachine, put } from "./machine.ts";
 
 const none = { hard: null, entries: [], install: null };
 
@@ -331,3 +332,46 @@ damageTest("a damaged end that the snapshot holds anyway is no loss", async (pla
   await again.write({ ...none, entries: log(21, CLUSTER, 21) });
   assert.equal((await again.read(21, Infinity)).length, 1);
 });
+
+damageTest(
+  "a follower with a damaged end gets it again from the leader that thinks it has it",
+  async (place) => {
+    const network = new Network();
+    const machines = new Map(CLUSTER.map((id) => [id, new MapMachine()]));
+    const warnings: string[] = [];
+    const replica = (id: string, storage: RaftStorage) =>
+      testReplica({
+        id,
+        storage,
+        network,
+        bootstrap: CLUSTER,
+        logger: (level, text) => void (level === "warn" && warnings.push(text)),
+      });
+    const others = ["a", "b"].map((id) => replica(id, memoryStorage()));
+    let damaged = replica("c", libsqlStorage({ path: place.path }));
+    try {
+      await Promise.all(others.map((r, i) => r.start(machines.get(CLUSTER[i]!)!)));
+      await until(() => others.some((r) => r.isLeader), "a leader");
+      const leader = others.find((r) => r.isLeader)!;
+      await damaged.start(machines.get("c")!);
+      for (let i = 0; i < 30; i++) await leader.propose(put(`key-${i}`, i));
+      await until(() => machines.get("c")!.values.size === 30, "the follower to have it all");
+      const { term } = leader;
+      await damaged.stop();
+      place.flip('"key-29"');
+      const machine = new MapMachine();
+      damaged = replica("c", libsqlStorage({ path: place.path }));
+      await damaged.start(machine);
+      await until(() => machine.values.size === 30, "the lost entry to come back");
+      assert.match(warnings.join("\n"), /Log entry \d+ .* is damaged: .* does not vote/);
+      assert.equal(leader.term, term, "nobody needed an election");
+      // Whole again, it counts: with the other follower gone the two go on.
+      await others.find((r) => r !== leader)!.stop();
+      await leader.propose(put("after", 1));
+      await damaged.stop();
+      assert.equal((await place.load("c")).hard.abstain, undefined);
+    } finally {
+      for (const each of [...others, damaged]) await each.stop();
+    }
+  },
+);
