@@ -11,6 +11,7 @@ import type { AllocAssignment, AllocDelta, AllocUpdate } from "../../core/protoc
 import type { ClientStatus, Job, Node, TaskGroup, TaskState } from "../../core/types.ts";
 import type { SimDevice, SimTask } from "./contract.ts";
 import type { Network } from "./network.ts";
+import type { SimRandom } from "./random.ts";
 import type { Watchers } from "./watchers.ts";
 import { Life, Machine, type Skew, type World } from "./world.ts";
 
@@ -74,8 +75,10 @@ export class DeviceProcess implements SimDevice {
   #power: Life | null = null;
   #agent: Life | null = null;
   #session: Session | null = null;
+  readonly #random: SimRandom;
 
   constructor(readonly node: Node, skew: Skew, private readonly around: DeviceSurroundings) {
+    this.#random = around.world.random.named(node.Name);
     this.machine = new Machine(node.Name, skew);
     around.network.add(this.machine);
   }
@@ -209,7 +212,7 @@ export class DeviceProcess implements SimDevice {
     const { world, faults } = this.around;
     alloc.phase = "starting";
     this.#changed(alloc);
-    world.schedule(world.random.tail(5, faults.startMs), this.#agent, `${this.name} task`, () => {
+    world.schedule(this.#random.tail(5, faults.startMs), this.#agent, `${this.name} task`, () => {
       if (alloc.phase === "starting") this.#run(alloc);
     });
   }
@@ -229,9 +232,9 @@ export class DeviceProcess implements SimDevice {
     alloc.task = task;
     this.running.set(task.allocId, task);
     watchers.taskStarted(this, task);
-    const fails = world.random.chance(faults.taskFailure);
+    const fails = this.#random.chance(faults.taskFailure);
     if (fails || alloc.isBatch) {
-      const afterMs = world.random.tail(20, fails ? 30_000 : 8000);
+      const afterMs = this.#random.tail(20, fails ? 30_000 : 8000);
       world.schedule(afterMs, this.#power, `${this.name} task ends`, () => this.#ended(alloc, task, fails));
     }
     this.#changed(alloc);
@@ -253,7 +256,7 @@ export class DeviceProcess implements SimDevice {
     if (alloc.phase === "stopping") return;
     if (!alloc.task) return this.#finish(alloc);
     alloc.phase = "stopping";
-    world.schedule(world.random.tail(5, faults.stopMs), this.#agent, `${this.name} task stops`, () => {
+    world.schedule(this.#random.tail(5, faults.stopMs), this.#agent, `${this.name} task stops`, () => {
       if (alloc.phase === "stopping") this.#finish(alloc);
     });
   }

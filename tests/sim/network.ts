@@ -6,6 +6,7 @@
 // process died answers with a reset, one without power does not answer at all.
 import { decodeBody, encodeHeader, encodeMessage } from "../../server/raft_codec.ts";
 import type { Message, RaftTransport } from "../../server/raft_types.ts";
+import type { SimRandom } from "./random.ts";
 import { type Life, Machine, type World } from "./world.ts";
 
 export interface LinkFaults {
@@ -25,9 +26,14 @@ export interface LinkFaults {
 const RETRY_MS = 400;
 const GIVE_UP_MS = 12_000;
 
+/** One direction. Its random numbers are its own: who sends first in one event makes no difference to others. */
 class Link {
   cut = false;
-  constructor(readonly from: string, readonly to: string, readonly faults: LinkFaults) {}
+  constructor(readonly faults: LinkFaults, readonly random: SimRandom) {}
+
+  delay(): number {
+    return this.faults.latencyMs + this.random.tail(0, this.faults.jitterMs);
+  }
 }
 
 export interface Answer {
@@ -70,7 +76,7 @@ export class Network {
   link(from: string, to: string): Link {
     const key = `${from}>${to}`;
     let link = this.#links.get(key);
-    if (!link) this.#links.set(key, link = new Link(from, to, this.faults));
+    if (!link) this.#links.set(key, link = new Link(this.faults, this.world.random.named(key)));
     return link;
   }
 
@@ -85,11 +91,6 @@ export class Network {
 
   #services(machine: Machine): Listening | undefined {
     return machine.life ? this.#listening.get(machine.life) : undefined;
-  }
-
-  delay(): number {
-    const { random } = this.world;
-    return this.faults.latencyMs + random.tail(0, this.faults.jitterMs);
   }
 
   // ---- datagrams ----
@@ -111,32 +112,32 @@ export class Network {
   }
 
   #sendDatagram(from: string, to: string, message: Message): void {
-    const { random } = this.world;
     const machine = this.#machines.get(to);
     if (!machine || from === to) return;
     const { faults } = this;
+    const link = this.link(from, to);
+    const { random } = link;
     let copies = 1;
     if (faults.drop > 0 && random.chance(faults.drop)) return;
     if (faults.double > 0 && random.chance(faults.double)) copies = 2;
-    const carry = faults.codec ? this.#encode(message) : message;
+    const carry = faults.codec ? this.#encode(message, random) : message;
     for (; copies > 0; copies--) {
-      let delayMs = this.delay();
+      let delayMs = link.delay();
       if (faults.straggle > 0 && random.chance(faults.straggle)) delayMs *= 2 + random.int(60);
       this.world.schedule(delayMs, machine, `${from}>${to} ${message.type}`, () => {
-        if (this.link(from, to).cut) return;
+        if (link.cut) return;
         const arrived = carry instanceof Uint8Array ? this.#decode(carry) : carry;
         if (arrived) this.#services(machine)?.receive?.(arrived);
       });
     }
   }
 
-  #encode(message: Message): Uint8Array {
+  #encode(message: Message, random: SimRandom): Uint8Array {
     const header = encodeHeader({ from: message.from, to: message.to, address: "" });
     const body = encodeMessage(message);
     const bytes = new Uint8Array(header.length + body.length);
     bytes.set(header);
     bytes.set(body, header.length);
-    const { random } = this.world;
     // The header names sender and receiver and is guarded by the connection; the frames guard themselves.
     if (random.chance(this.faults.damage)) {
       bytes[header.length + random.int(body.length)]! ^= 1 << random.int(8);
@@ -171,12 +172,15 @@ export class Network {
       const fail = (why: string) => end(() => reject(new Error(`${call.method} ${call.path}: ${why}`)));
       const cancel = life.clock.after(timeoutMs, () => fail(`no answer from ${to} in time`));
       if (!machine) return fail(`no route to ${to}`);
+      const [there, home] = [this.link(from, to), this.link(to, from)];
+      // Drawn now: which of two answers a server finishes first within one event is the engine's affair.
+      const homeMs = home.delay();
       const back = (run: () => void) =>
-        this.world.schedule(this.delay(), life, `${to}>${from} http`, () => {
-          if (!this.link(to, from).cut) run();
+        this.world.schedule(homeMs, life, `${to}>${from} http`, () => {
+          if (!home.cut) run();
         });
-      this.world.schedule(this.delay(), null, `${from}>${to} http`, () => {
-        if (this.link(from, to).cut || !machine.powered) return;
+      this.world.schedule(there.delay(), null, `${from}>${to} http`, () => {
+        if (there.cut || !machine.powered) return;
         const server = machine.life;
         const http = server && this.#listening.get(server)?.http;
         if (!server || !http) return void back(() => fail("connection refused"));
@@ -275,12 +279,13 @@ export class Connection {
   #dial(): void {
     const { world } = this.network;
     const [from, to] = [this.near.machineName, this.far.machineName];
+    const [there, home] = [this.network.link(from, to), this.network.link(to, from)];
     const answer = (run: () => void) =>
-      world.schedule(this.network.delay(), this.near.life, `${to}>${from} dial`, () => {
-        if (!this.network.link(to, from).cut && this.near.state === "connecting") run();
+      world.schedule(home.delay(), this.near.life, `${to}>${from} dial`, () => {
+        if (!home.cut && this.near.state === "connecting") run();
       });
-    world.schedule(this.network.delay(), this.machine, `${from}>${to} dial`, () => {
-      if (!this.machine || this.near.state !== "connecting" || this.network.link(from, to).cut) return;
+    world.schedule(there.delay(), this.machine, `${from}>${to} dial`, () => {
+      if (!this.machine || this.near.state !== "connecting" || there.cut) return;
       this.far.state = "open";
       if (!this.network.accept(this.machine, this)) {
         return void answer(() => this.end(this.near, "connection refused"));
@@ -295,7 +300,8 @@ export class Connection {
 
   enqueue(end: ConnectionEnd, frame: Frame): void {
     const bytes = "data" in frame ? frame.data.length : 0;
-    end.queue.push({ frame, readyMs: this.network.world.nowMs + this.network.delay(), bytes });
+    const link = this.network.link(end.machineName, end.peer.machineName);
+    end.queue.push({ frame, readyMs: this.network.world.nowMs + link.delay(), bytes });
     end.bufferedBytes += bytes;
     this.#pump(end);
   }
@@ -386,8 +392,9 @@ export class Connection {
   #tell(end: ConnectionEnd, reason: string): void {
     if (end.state === "closed" || !end.life?.alive) return;
     const label = `${end.peer.machineName}>${end.machineName} reset`;
-    this.network.world.schedule(this.network.delay(), end.life, label, () => {
-      if (!this.network.link(end.peer.machineName, end.machineName).cut) this.end(end, reason);
+    const link = this.network.link(end.peer.machineName, end.machineName);
+    this.network.world.schedule(link.delay(), end.life, label, () => {
+      if (!link.cut) this.end(end, reason);
     });
   }
 }

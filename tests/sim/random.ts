@@ -60,6 +60,13 @@ export class SimRandom implements Random {
     return low + (high - low) * x * x * x * x;
   }
 
+  /** A stream that depends on the seed and the name only, not on when it is asked for. */
+  named(name: string): SimRandom {
+    let hash = this.seed | 0;
+    for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
+    return new SimRandom(this.seed + (hash >>> 0) * 2 ** 20);
+  }
+
   fork(): SimRandom {
     return new SimRandom((this.seed ^ Math.imul(++this.#forks, 0x85ebca6b)) + this.next() * 2 ** 20);
   }

@@ -16,6 +16,7 @@ import { AGENT } from "../http/rig.ts";
 import { type Plant, SimFailure, type SimServer } from "./contract.ts";
 import { type DiskFaults, SimDisk } from "./disk.ts";
 import type { Answer, Call, ConnectionEnd, Network } from "./network.ts";
+import type { SimRandom } from "./random.ts";
 import type { Watchers } from "./watchers.ts";
 import { Life, Machine, type Skew, type World } from "./world.ts";
 
@@ -60,6 +61,7 @@ export class ServerProcess implements SimServer {
   #life: Life | null = null;
   #role: Role = "follower";
   #term = 0;
+  readonly #turns: SimRandom;
 
   constructor(
     readonly id: string,
@@ -69,6 +71,7 @@ export class ServerProcess implements SimServer {
   ) {
     this.machine = new Machine(id, skew);
     this.disk = new SimDisk(around.world, around.diskFaults);
+    this.#turns = around.world.random.named(`${id} turns`);
     around.network.add(this.machine);
   }
 
@@ -214,7 +217,7 @@ export class ServerProcess implements SimServer {
   #defer(life: Life, run: () => void): void {
     const { world, turnDelayMs } = this.around;
     if (turnDelayMs === 0) return world.defer(life, run);
-    world.schedule(world.random.tail(0, turnDelayMs), life, `${this.id} turn`, run);
+    world.schedule(this.#turns.tail(0, turnDelayMs), life, `${this.id} turn`, run);
   }
 
   #stopped(life: Life, error: unknown): void {
