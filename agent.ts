@@ -2,6 +2,8 @@
 // embedded in another program, from a few options), started and stopped in order. What a process around it does
 // (flags, signals, banner) is agent/run.ts.
 //
+// A server leaves its cluster only when it is told to (`leave`): one that just stops comes back as what it was.
+//
 // Invariants: listeners are open before anything says that it can be reached; `stop` leaves tasks running, except in
 // -dev without a data dir, where nobody could find them again.
 import { mkdtemp, rm } from "node:fs/promises";
@@ -18,12 +20,16 @@ import { AgentLog, type LogOptions } from "./agent/logging.ts";
 import { maybeExecSocket } from "./agent/exec_socket.ts";
 import { agentFacade } from "./agent/facade.ts";
 import { forwarder } from "./agent/forward.ts";
+import { joinServers } from "./agent/join_servers.ts";
 import { LocalApi } from "./agent/local_api.ts";
 import { Client, type ClientEvent } from "./client/client.ts";
 import { systemClock, systemRandom } from "./core/env.ts";
 import { ConfigError, errorText, fileErrorText } from "./core/errors.ts";
 import { listen, type Listener, type ListenOptions } from "./core/runtime.ts";
+import type { ServerConfig } from "./server/context.ts";
 import { createDrivers, type PluginConfig } from "./drivers/registry.ts";
+import { serverTags } from "./server/cluster_members.ts";
+import { createMembership, type GossipNode } from "./server/gossip_node.ts";
 import { loadServerId, openStorage, Server } from "./server/server.ts";
 
 /** How to embed an agent: the common settings by name, all others as a configuration file would say them. */
@@ -81,11 +87,17 @@ export class Agent {
   readonly api: LocalApi = new LocalApi((request) => this.fetch(request));
   server: Server | null = null;
   client: Client | null = null;
+  /** The server's part in gossip. */
+  membership: GossipNode | null = null;
   readonly setup: AgentSetup;
   #listeners: Listeners = { allocation: new Set(), connection: new Set() };
   #open: Listener[] = [];
   #handle: (request: Request, remoteAddress: string) => Response | Promise<Response> = starting;
   #temporaryDir: string | null = null;
+  #endJoin: (() => void) | null = null;
+  #fail: (reason: string) => void = () => undefined;
+  /** Resolves with the reason when the running agent cannot go on (no other server found after retry_max attempts). */
+  readonly failure: Promise<string> = new Promise((resolve) => this.#fail = resolve);
 
   constructor(options: AgentOptions | AgentSetup) {
     this.setup = "files" in options ? options : embedded(options);
@@ -118,6 +130,7 @@ export class Agent {
       if (this.config.server) await this.#startServer();
       if (this.config.client) await this.#createClient();
       await this.#serve();
+      await this.#joinServers();
       await this.#startClient();
       this.#tellMissingDrivers();
     } catch (error) {
@@ -126,18 +139,28 @@ export class Agent {
     }
   }
 
-  /** Stops in order: device, server, listeners. */
+  /** Takes the server out of its cluster for good (leadership handed over, membership, gossip), then stops. */
+  async leave(): Promise<void> {
+    this.#endJoin?.();
+    await this.server?.leave();
+    await this.stop();
+  }
+
+  /** Stops in order: device, server, gossip, listeners. */
   async stop(): Promise<void> {
+    this.#endJoin?.();
     if (this.client) {
       if (this.config.dev && !this.config.dataDir) await this.client.killAll();
       await this.client.stop();
     }
     await this.server?.stop();
+    await this.membership?.stop();
     await Promise.all(this.#open.splice(0).map((listener) => listener.close()));
     if (this.#temporaryDir) await rm(this.#temporaryDir, { recursive: true, force: true });
     this.#temporaryDir = null;
     this.client = null;
     this.server = null;
+    this.membership = null;
     this.#handle = starting;
   }
 
@@ -157,6 +180,12 @@ export class Agent {
       bind.rpc,
       advertise.rpc,
       (request, info) => this.server ? this.server.handleRpc(request, info) : starting(),
+    );
+    await this.#openPort(
+      "serf",
+      bind.serf,
+      advertise.serf,
+      (request, info) => this.membership?.handle(request, info.remoteAddress) ?? starting(),
     );
   }
 
@@ -184,18 +213,30 @@ export class Agent {
 
   async #startServer(): Promise<void> {
     const { config, setup } = this;
-    const { storage, retryJoin: _, ...settings } = config.server!;
+    const { storage, join: _, encrypt, rejoinAfterLeave, ...settings } = config.server!;
     const dataDir = storage === "inmem" ? null : settings.dataDir;
-    const id = await loadServerId(dataDir, systemRandom);
+    const server: ServerConfig = {
+      ...settings,
+      id: await loadServerId(dataDir, systemRandom),
+      name: `${config.name}.${config.region}`,
+      httpAddress: joinAddress(config.advertise.http),
+      rpcAddress: joinAddress(config.advertise.rpc),
+      serfAddress: joinAddress(config.advertise.serf),
+    };
+    this.membership = await createMembership({
+      name: server.name,
+      advertise: config.advertise.serf,
+      tags: serverTags(server),
+      dataDir,
+      encrypt,
+      rejoinAfterLeave,
+      clock: systemClock,
+      random: systemRandom,
+      logger: setup.log.module("nomad"),
+    });
     this.server = new Server({
-      config: {
-        ...settings,
-        id,
-        name: `${config.name}.${config.region}`,
-        httpAddress: joinAddress(config.advertise.http),
-        rpcAddress: joinAddress(config.advertise.rpc),
-        serfAddress: joinAddress(config.advertise.serf),
-      },
+      config: server,
+      membership: this.membership,
       storage: await openStorage(dataDir),
       clock: systemClock,
       random: systemRandom,
@@ -203,6 +244,16 @@ export class Agent {
       serveApi: (request) => this.#handle(request, "device"),
     });
     await this.server.start();
+    await this.membership.start();
+  }
+
+  /** Looks for the other servers that the configuration names. */
+  async #joinServers(): Promise<void> {
+    if (!this.membership) return;
+    const { join } = this.config.server!;
+    const logger = this.setup.log.module("agent.joiner");
+    const onExhausted = (reason: string) => this.#fail(reason);
+    this.#endJoin = await joinServers(this.membership, { ...join, clock: systemClock, logger, onExhausted });
   }
 
   async #createClient(): Promise<void> {

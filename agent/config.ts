@@ -7,7 +7,7 @@ import { join as joinPath } from "node:path";
 import { hostname, networkInterfaces } from "node:os";
 import { parseDuration } from "../core/duration.ts";
 import { ConfigError } from "../core/errors.ts";
-import type { SchedulerConfiguration } from "../core/types.ts";
+import type { AutopilotConfiguration, SchedulerConfiguration } from "../core/types.ts";
 import { type ClientConfig, clientConfigDefaults } from "../client/config.ts";
 import type { ServerConfig } from "../server/context.ts";
 import { checkLimits } from "./config_limits.ts";
@@ -40,9 +40,21 @@ export interface RawConfig {
   server?: RawServer;
   client?: RawClient;
   telemetry?: { prometheus_metrics?: boolean };
+  autopilot?: RawAutopilot;
   ui?: { show_cli_hints?: boolean };
   plugin?: Record<string, { config?: unknown }>;
   [other: string]: unknown;
+}
+
+export interface RawAutopilot {
+  cleanup_dead_servers?: boolean;
+  last_contact_threshold?: Duration;
+  max_trailing_logs?: number;
+  min_quorum?: number;
+  server_stabilization_time?: Duration;
+  enable_redundancy_zones?: boolean;
+  disable_upgrade_migration?: boolean;
+  enable_custom_upgrades?: boolean;
 }
 
 export interface RawServer extends RawJoin {
@@ -72,6 +84,12 @@ export interface RawServer extends RawJoin {
   raft_snapshot_threshold?: number;
   raft_snapshot_interval?: Duration;
   raft_trailing_logs?: number;
+  raft_multiplier?: number;
+  raft_protocol?: number;
+  non_voting_server?: boolean;
+  rejoin_after_leave?: boolean;
+  /** Base64 key of 32 (16, 24) bytes. */
+  encrypt?: string;
   default_scheduler_config?: {
     scheduler_algorithm?: string;
     memory_oversubscription_enabled?: boolean;
@@ -133,8 +151,21 @@ export type ServerSettings =
   & Omit<ServerConfig, "id" | "name" | "httpAddress" | "rpcAddress" | "serfAddress">
   & {
     storage: "libsql" | "inmem";
-    retryJoin: string[];
+    join: JoinSettings;
+    rejoinAfterLeave: boolean;
+    /** Key of gossip, "" for none. */
+    encrypt: string;
   };
+
+/** Which servers to join, and how long to try. */
+export interface JoinSettings {
+  /** The start fails when none of these answers. */
+  startJoin: string[];
+  retryJoin: string[];
+  retryIntervalMs: number;
+  /** 0: for ever. */
+  retryMax: number;
+}
 
 export interface AgentConfig {
   dev: boolean;
@@ -315,20 +346,23 @@ function serverSettings(raw: RawConfig, config: AgentConfig): ServerSettings {
   if (priorityMax < 100 || priorityMax > 32766) {
     throw new ConfigError(`server.job_max_priority must be between 100 and 32766: got ${priorityMax}`);
   }
-  const retryJoin = [...(join.retry_join ?? []), ...(join.start_join ?? [])];
-  const expect = server.bootstrap_expect ?? (config.dev ? 1 : 0);
-  if (expect > 1 || retryJoin.length > 0) {
-    throw new ConfigError(
-      "server: forming a cluster of several servers is not built yet: use bootstrap_expect = 1 without retry_join",
-    );
-  }
   return {
     region: config.region,
     datacenter: config.datacenter,
     dataDir: server.data_dir ?? (config.dataDir ? joinPath(config.dataDir, "server") : null),
     storage: storageOf(raw, config.dev, config.dataDir),
-    retryJoin,
-    bootstrapExpect: expect,
+    join: {
+      startJoin: join.start_join ?? [],
+      retryJoin: join.retry_join ?? [],
+      retryIntervalMs: milliseconds({ ...join }, "server.server_join", "retry_interval", 30_000),
+      retryMax: join.retry_max ?? 0,
+    },
+    rejoinAfterLeave: server.rejoin_after_leave ?? false,
+    encrypt: server.encrypt ?? "",
+    bootstrapExpect: server.bootstrap_expect ?? (config.dev ? 1 : 0),
+    nonVoter: server.non_voting_server ?? false,
+    raftMultiplier: server.raft_multiplier ?? 1,
+    autopilot: autopilotSettings(raw.autopilot ?? {}),
     schedulers: server.num_schedulers ?? 1,
     enabledSchedulers: server.enabled_schedulers ?? ["service", "batch", "system", "sysbatch"],
     heartbeatTtlMinMs: ms("min_heartbeat_ttl", 10_000),
@@ -354,6 +388,26 @@ function serverSettings(raw: RawConfig, config: AgentConfig): ServerSettings {
     trailingLogs: server.raft_trailing_logs ?? 10_240,
     schedulerConfig: schedulerConfig(server),
   };
+}
+
+/** What a file says of Autopilot; the rest is as Nomad has it. It counts for a new cluster only. */
+function autopilotSettings(raw: RawAutopilot): Partial<AutopilotConfiguration> {
+  const settings: Partial<AutopilotConfiguration> = {};
+  const durationNs = (key: "last_contact_threshold" | "server_stabilization_time") =>
+    milliseconds({ ...raw }, "autopilot", key, 0) * 1e6;
+  if (raw.last_contact_threshold) settings.LastContactThreshold = durationNs("last_contact_threshold");
+  if (raw.server_stabilization_time) {
+    settings.ServerStabilizationTime = durationNs("server_stabilization_time");
+  }
+  if (raw.cleanup_dead_servers !== undefined) settings.CleanupDeadServers = raw.cleanup_dead_servers;
+  if (raw.max_trailing_logs !== undefined) settings.MaxTrailingLogs = raw.max_trailing_logs;
+  if (raw.min_quorum !== undefined) settings.MinQuorum = raw.min_quorum;
+  if (raw.enable_redundancy_zones !== undefined) settings.EnableRedundancyZones = raw.enable_redundancy_zones;
+  if (raw.disable_upgrade_migration !== undefined) {
+    settings.DisableUpgradeMigration = raw.disable_upgrade_migration;
+  }
+  if (raw.enable_custom_upgrades !== undefined) settings.EnableCustomUpgrades = raw.enable_custom_upgrades;
+  return settings;
 }
 
 function schedulerConfig(server: RawServer): Partial<SchedulerConfiguration> {

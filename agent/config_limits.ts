@@ -12,6 +12,13 @@ export function checkLimits(raw: RawConfig): void {
   checkClient(raw.client ?? {});
   // Flags do not pass through the reader of files, which refuses negative numbers.
   if ((raw.server?.bootstrap_expect ?? 0) < 0) throw new ConfigError("bootstrap_expect must not be negative");
+  const { raft_multiplier: multiplier = 1, raft_protocol: protocol = 3 } = raw.server ?? {};
+  if (multiplier < 1 || multiplier > 10) {
+    throw new ConfigError(`raft_multiplier cannot be ${multiplier}. Must be between 1 and 10`);
+  }
+  if (protocol !== 3) {
+    throw new ConfigError(`raft_protocol must be 3 in Nomad v1.4 and later, got ${protocol}`);
+  }
   for (const name of raw.server?.enabled_schedulers ?? []) {
     if (SCHEDULERS.includes(name)) continue;
     throw new ConfigError(

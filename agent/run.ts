@@ -24,6 +24,7 @@ export interface AgentCommand {
 /** After this long a start has left its garbage behind. */
 const SETTLED_MS = 3000;
 const NO_TLS = "==> WARNING: mTLS is not configured - Nomad is not secure without mTLS!\n";
+const ODD_SERVERS = "==> WARNING: Number of bootstrap servers should ideally be set to an odd number.\n";
 const BOOTSTRAP = "==> WARNING: Bootstrap mode enabled! Potentially unsafe operation.\n";
 
 /** Runs the agent and resolves with the exit code. */
@@ -36,7 +37,7 @@ export async function runAgentCommand(command: AgentCommand): Promise<number> {
     const { config, loaded } = await read();
     for (const path of paths) command.stdout(`==> Loaded configuration from ${path}\n`);
     if (!dev) command.stderr(NO_TLS);
-    if (!dev && config.server?.bootstrapExpect === 1) command.stderr(BOOTSTRAP);
+    if (!dev && config.server) command.stderr(bootstrapWarning(config.server.bootstrapExpect));
     for (const warning of loaded.warnings) command.stderr(`==> WARNING: ${warning}\n`);
     command.stdout("==> Starting Nomad agent...\n");
     const held = holdLog(command, config);
@@ -56,6 +57,11 @@ export async function runAgentCommand(command: AgentCommand): Promise<number> {
     return 1;
   }
   return await untilSignal(agent, command);
+}
+
+function bootstrapWarning(expect: number): string {
+  if (expect === 1) return BOOTSTRAP;
+  return expect % 2 === 0 ? ODD_SERVERS : "";
 }
 
 async function readConfiguration(
@@ -136,11 +142,16 @@ function untilSignal(agent: Agent, command: AgentCommand): Promise<number> {
       const graceful = signal === "SIGINT" ? agent.config.leaveOnInterrupt : agent.config.leaveOnTerminate;
       if (graceful) command.stdout("==> Gracefully shutting down agent...\n");
       process.removeListener("SIGHUP", onHangUp);
-      agent.stop().then(() => resolve(graceful ? 0 : 1), (error) => {
+      (graceful ? agent.leave() : agent.stop()).then(() => resolve(graceful ? 0 : 1), (error) => {
         command.stderr(`==> The agent did not stop in order: ${(error as Error).message}\n`);
         resolve(1);
       });
     };
+    agent.failure.then(async (reason) => {
+      command.stderr(`==> ${reason}\n`);
+      await agent.stop();
+      resolve(1);
+    });
     process.on("SIGINT", onSignal);
     process.on("SIGTERM", onSignal);
     process.on("SIGHUP", onHangUp);

@@ -74,7 +74,10 @@ const SERVER: Keys = {
   raft_snapshot_threshold: used("int"),
   raft_snapshot_interval: used("duration"),
   raft_trailing_logs: used("int"),
-  raft_multiplier: later("int"),
+  raft_multiplier: used("int"),
+  raft_protocol: used("int"),
+  non_voting_server: used("bool"),
+  rejoin_after_leave: used("bool"),
   default_scheduler_config: block({
     scheduler_algorithm: used("string"),
     memory_oversubscription_enabled: used("bool"),
@@ -88,10 +91,10 @@ const SERVER: Keys = {
       ),
     ),
   }),
-  encrypt: later("string"),
+  encrypt: used("string"),
   ...each("authoritative_region redundancy_zone upgrade_version oidc_issuer log_file", later("string")),
-  ...each("raft_protocol protocol_version plan_apply_pipeline", later("int")),
-  ...each("rejoin_after_leave non_voting_server enable_event_broker non_production", later("bool")),
+  ...each("protocol_version plan_apply_pipeline", later("int")),
+  ...each("enable_event_broker non_production", later("bool")),
   ...each(
     "csi_volume_claim_gc_interval csi_volume_claim_gc_threshold csi_plugin_gc_threshold acl_token_gc_threshold " +
       "root_key_gc_interval root_key_gc_threshold root_key_rotation_threshold start_timeout",
@@ -311,13 +314,13 @@ const TOP: Keys = {
   }),
   telemetry: block(TELEMETRY),
   tls: block(TLS),
-  autopilot: laterBlock({
+  autopilot: block({
     ...each(
       "cleanup_dead_servers enable_redundancy_zones disable_upgrade_migration enable_custom_upgrades",
-      later("bool"),
+      used("bool"),
     ),
-    ...each("last_contact_threshold server_stabilization_time", later("duration")),
-    ...each("max_trailing_logs min_quorum", later("int")),
+    ...each("last_contact_threshold server_stabilization_time", used("duration")),
+    ...each("max_trailing_logs min_quorum", used("int")),
   }),
   limits: laterBlock({
     ...each("https_handshake_timeout rpc_handshake_timeout", later("duration")),

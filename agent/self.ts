@@ -30,14 +30,14 @@ export function selfConfig(config: AgentConfig, files: readonly string[]): Recor
     },
     Audit: { Enabled: null, Filters: null, Sinks: null },
     Autopilot: {
-      CleanupDeadServers: null,
-      DisableUpgradeMigration: null,
-      EnableCustomUpgrades: null,
-      EnableRedundancyZones: null,
-      LastContactThreshold: 0.2 * S,
-      MaxTrailingLogs: 250,
-      MinQuorum: 0,
-      ServerStabilizationTime: 10 * S,
+      CleanupDeadServers: raw.autopilot?.cleanup_dead_servers ?? null,
+      DisableUpgradeMigration: raw.autopilot?.disable_upgrade_migration ?? null,
+      EnableCustomUpgrades: raw.autopilot?.enable_custom_upgrades ?? null,
+      EnableRedundancyZones: raw.autopilot?.enable_redundancy_zones ?? null,
+      LastContactThreshold: config.server?.autopilot?.LastContactThreshold ?? 0.2 * S,
+      MaxTrailingLogs: raw.autopilot?.max_trailing_logs ?? 250,
+      MinQuorum: raw.autopilot?.min_quorum ?? 0,
+      ServerStabilizationTime: config.server?.autopilot?.ServerStabilizationTime ?? 10 * S,
     },
     BindAddr: raw.bind_addr ?? config.bind.http.host,
     Client: clientSelf(config),
@@ -234,20 +234,20 @@ function serverSelf(config: AgentConfig): Record<string, unknown> {
     MinHeartbeatTTL: 0,
     NodeGCThreshold: server.node_gc_threshold ?? "",
     NonProduction: false,
-    NonVotingServer: false,
+    NonVotingServer: config.server?.nonVoter ?? false,
     NumSchedulers: server.num_schedulers ?? null,
     OIDCIssuer: "",
     PlanApplyPipeline: 1,
     PlanRejectionTracker: { Enabled: false, NodeThreshold: 100, NodeWindow: 300 * S },
     RaftBoltConfig: null,
     RaftLogStoreConfig: null,
-    RaftMultiplier: null,
+    RaftMultiplier: server.raft_multiplier ?? null,
     RaftProtocol: 3,
     RaftSnapshotInterval: server.raft_snapshot_interval ?? null,
     RaftSnapshotThreshold: server.raft_snapshot_threshold ?? null,
     RaftTrailingLogs: server.raft_trailing_logs ?? null,
     RedundancyZone: "",
-    RejoinAfterLeave: false,
+    RejoinAfterLeave: config.server?.rejoinAfterLeave ?? false,
     RetryInterval: 0,
     RetryJoin: [],
     RetryMaxAttempts: 0,
@@ -255,10 +255,21 @@ function serverSelf(config: AgentConfig): Record<string, unknown> {
     RootKeyGCThreshold: "",
     RootKeyRotationThreshold: "",
     Search: { FuzzyEnabled: true, LimitQuery: 20, LimitResults: 100, MinTermLength: 2 },
-    ServerJoin: { ...JOIN_DEFAULTS, RetryJoin: config.server?.retryJoin ?? [] },
+    ServerJoin: joinSelf(config),
     StartJoin: [],
     StartTimeout: "",
     UpgradeVersion: "",
+  };
+}
+
+function joinSelf(config: AgentConfig): Record<string, unknown> {
+  const join = config.server?.join;
+  if (!join) return JOIN_DEFAULTS;
+  return {
+    RetryInterval: join.retryIntervalMs * 1e6,
+    RetryJoin: join.retryJoin,
+    RetryMaxAttempts: join.retryMax,
+    StartJoin: join.startJoin.length > 0 ? join.startJoin : null,
   };
 }
 
