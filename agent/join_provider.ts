@@ -38,13 +38,18 @@ export function parseProviderEntry(entry: string): Record<string, string> {
   return keys;
 }
 
+/** How an entry stands in the log: what its headers hold may be a credential. */
+export function entryName(entry: string): string {
+  return entry.replace(/(header_[^=\s]+=)("(?:[^"\\]|\\.)*"|\S+)/g, "$1<hidden>");
+}
+
 /** Throws UnknownProviderError, which names the entry and the known providers. */
 export function findProvider(entry: string, providers: JoinProviders = PROVIDERS): JoinProvider {
   const name = /(?:^|\s)provider="?([^\s"]*)/.exec(entry)?.[1] ?? "";
   const provider = providers.get(name);
   if (provider) return provider;
   throw new UnknownProviderError(
-    `discover: unknown provider ${JSON.stringify(name)} in ${JSON.stringify(entry)}: known are ` +
+    `discover: unknown provider ${JSON.stringify(name)} in "${entryName(entry)}": known are ` +
       `${[...providers.keys()].join(", ")}: use one of them, or addresses and DNS names`,
   );
 }

@@ -9,6 +9,7 @@ import { errorText } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import { formatHostPort, type Lookup, resolveAddress, systemLookup } from "../core/resolve.ts";
 import {
+  entryName,
   findProvider,
   isProviderEntry,
   type JoinProviders,
@@ -56,11 +57,6 @@ async function addressesOf(entry: string, options: DiscoverOptions): Promise<str
   const lookup = options.lookup ?? systemLookup;
   const resolved = await Promise.all(named.map((each) => resolveAddress(each, options.defaultPort, lookup)));
   return resolved.flat().map(formatHostPort);
-}
-
-/** How an entry stands in the log: what its headers hold may be a credential. */
-export function entryName(entry: string): string {
-  return entry.replace(/(header_[^=\s]+=)("(?:[^"\\]|\\.)*"|\S+)/g, "$1<hidden>");
 }
 
 export interface JoinerOptions extends DiscoverOptions {

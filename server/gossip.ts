@@ -41,6 +41,7 @@ const LAG_MS = 400;
 const AWARENESS_MAX = 8;
 const CONFLICT_EVERY_MS = 60_000;
 const CONFLICTS_MAX = 256;
+const FORCE_LEAVE_MS = 600_000;
 /** Confirmations by others that shorten a suspicion to its minimum. */
 const CONFIRMATIONS = 2;
 
@@ -67,6 +68,8 @@ export class Gossip<Token> {
   #syncSoon = new Set<string>();
   #reconnects = 0;
   #conflictsSaid = new Map<string, number>();
+  /** Members that an operator wants gone while they still answer. */
+  #toLeave = new Map<string, { prune: boolean; untilMs: number }>();
   #messages: Outgoing<Token>[] = [];
   #changed = new Map<string, Member>();
   #notices: GossipNotice[] = [];
@@ -134,15 +137,25 @@ export class Gossip<Token> {
     this.#leaving = "left";
   }
 
-  /** Null when it is done, else why not. */
-  forceLeave(name: string, prune: boolean): "unknown" | "self" | "alive" | null {
+  /**
+   * Makes a member that failed one that left. A living one cannot be talked out of being alive: it counts as one that
+   * left as soon as it fails, if that is within ten minutes ("later").
+   */
+  forceLeave(name: string, prune: boolean): "done" | "later" | "unknown" | "self" {
     if (name === this.#self.name) return "self";
     const known = this.#table.get(name);
     if (!known || (known.record.pruned && !prune)) return "unknown";
-    if (isUp(known.record)) return "alive";
-    if (known.record.status === "left" && !prune) return null;
+    if (isUp(known.record)) {
+      this.#toLeave.set(name, { prune, untilMs: this.#nowMs + FORCE_LEAVE_MS });
+      return "later";
+    }
+    this.#makeLeave(known, prune);
+    return "done";
+  }
+
+  #makeLeave(known: Known, prune: boolean): void {
+    if (known.record.status === "left" && !prune) return;
     this.#replace({ ...known.record, status: "left", by: this.#self.name, pruned: prune, ageMs: 0 });
-    return null;
   }
 
   // --- The four calls --------------------------------------------------------------------------------------------
@@ -483,6 +496,10 @@ export class Gossip<Token> {
     if (!record.pruned || before) this.#changed.set(record.name, member);
     const notice = noticeOf(before, record);
     if (notice) this.#notices.push({ type: notice, member });
+    const wish = this.#toLeave.get(record.name);
+    if (!wish || isUp(record)) return;
+    this.#toLeave.delete(record.name);
+    if (this.#nowMs <= wish.untilMs) this.#makeLeave(this.#table.get(record.name)!, wish.prune);
   }
 
   #isReapable(status: RecordStatus, ageMs: number): boolean {

@@ -205,10 +205,17 @@ export class GossipNode implements Membership {
   }
 
   forceLeave(name: string, options: { prune: boolean }): Promise<void> {
-    const wrong = this.#core.forceLeave(name, options.prune);
+    const outcome = this.#core.forceLeave(name, options.prune);
     this.#flush();
-    if (wrong === null) return Promise.resolve();
-    return Promise.reject(new ApiError(...FORCE_LEAVE_ERRORS[wrong](name)));
+    if (outcome === "unknown" || outcome === "self") {
+      return Promise.reject(new ApiError(...FORCE_LEAVE_ERRORS[outcome](name)));
+    }
+    if (outcome === "later") {
+      this.#o.logger.warn("server is to leave but still answers: it counts as left once it fails", {
+        server: name,
+      });
+    }
+    return Promise.resolve();
   }
 
   onMember(listener: (member: Member) => void): () => void {
@@ -407,8 +414,7 @@ function conflictText({ name, known, other, mine }: Extract<GossipNotice, { type
       "taken in: give one of the two another name";
 }
 
-const FORCE_LEAVE_ERRORS: Record<"unknown" | "self" | "alive", (name: string) => [number, string]> = {
+const FORCE_LEAVE_ERRORS: Record<"unknown" | "self", (name: string) => [number, string]> = {
   unknown: (name) => [404, `No server named ${name} is known: see \`nomad server members\` for the names`],
   self: (name) => [400, `${name} is this server: stop it with leave_on_terminate = true and it leaves`],
-  alive: (name) => [400, `${name} is alive: stop it, and it can be made to leave once it has failed`],
 };
