@@ -1,10 +1,6 @@
 // JSON for people: four spaces, keys sorted as the reference's encoder sorts them, numbers digit for digit as the server
 // sent them (nanosecond instants do not fit a double).
-
-/** A number whose text a double would change. */
-export class ExactNumber {
-  constructor(readonly text: string) {}
-}
+import { ExactNumber } from "../core/exact_number.ts";
 
 /** JSON.parse that keeps such numbers as ExactNumber. */
 export function parseExact(text: string): unknown {

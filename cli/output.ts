@@ -42,9 +42,9 @@ export async function outputData(
 }
 
 async function render(template: string, value: unknown, typeName: string | undefined): Promise<string> {
-  const { renderTemplate, TemplateError } = await import("./template.ts");
+  const { renderTemplate, TemplateError } = await import("../core/go_template.ts");
   try {
-    return renderTemplate(template, value, typeName);
+    return renderTemplate(template, value, typeName === undefined ? {} : { typeName });
   } catch (error) {
     if (!(error instanceof TemplateError)) throw error;
     throw new CommandError(`Error formatting the data: ${error.message}`);

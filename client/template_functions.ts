@@ -1,7 +1,8 @@
-// The functions templates may call: Go's own and those of consul-template that need nothing but their arguments, the
-// task's environment and its files. Each takes its arguments in the order of the template and checks them.
+// The functions of consul-template that need nothing but their arguments, the task's environment and its files; Go's own
+// are core's. Each takes its arguments in the order of the template and checks them.
 import { createHash } from "node:crypto";
 import { Buffer } from "node:buffer";
+import { printValue } from "../core/go_template_functions.ts";
 import { formatGoTime } from "./go_time.ts";
 
 export interface FunctionContext {
@@ -42,39 +43,19 @@ export const NEEDS_SERVER: Record<string, string> = {
 
 type TemplateFunction = (args: unknown[], context: FunctionContext) => unknown;
 
-/** Go's idea of truth: not zero, not empty. */
-export function isTrue(value: unknown): boolean {
-  if (value === null || value === undefined || value === false || value === 0 || value === "") return false;
-  if (Array.isArray(value)) return value.length > 0;
-  if (typeof value === "object") return Object.keys(value).length > 0;
-  return true;
-}
-
-/** As Go prints with %v. */
-export function toText(value: unknown): string {
-  if (value === undefined) return "<no value>";
-  if (value === null) return "<nil>";
-  if (Array.isArray(value)) return `[${value.map(toText).join(" ")}]`;
-  if (typeof value === "object") {
-    const entries = Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1);
-    return `map[${entries.map(([key, item]) => `${key}:${toText(item)}`).join(" ")}]`;
-  }
-  return String(value);
-}
-
 // --- Argument checks -------------------------------------------------------------------------------------------
 
 function text(args: unknown[], index: number): string {
   const value = args[index];
   if (typeof value === "string") return value;
   if (typeof value === "number" || typeof value === "boolean") return String(value);
-  throw new TypeError(`argument ${index + 1} must be text, it is ${toText(value)}`);
+  throw new TypeError(`argument ${index + 1} must be text, it is ${printValue(value)}`);
 }
 
 function number(args: unknown[], index: number): number {
   const value = args[index];
   if (typeof value === "number") return value;
-  throw new TypeError(`argument ${index + 1} must be a number, it is ${toText(value)}`);
+  throw new TypeError(`argument ${index + 1} must be a number, it is ${printValue(value)}`);
 }
 
 /** Functions of one text. */
@@ -86,40 +67,12 @@ const arithmetic = (run: (a: number, b: number) => number): TemplateFunction => 
 
 const integer = (value: number): number => Math.trunc(value);
 
-function compare(a: unknown, b: unknown): number {
-  if (typeof a !== typeof b) throw new TypeError(`cannot compare ${toText(a)} with ${toText(b)}`);
-  if (typeof a !== "number" && typeof a !== "string") throw new TypeError(`cannot order ${toText(a)}`);
-  return a < (b as typeof a) ? -1 : a > (b as typeof a) ? 1 : 0;
-}
-
-const ordered = (holds: (order: number) => boolean): TemplateFunction => (args) =>
-  holds(compare(args[0], args[1]));
-
 function divisor(value: number): number {
   if (value === 0) throw new RangeError("division by zero");
   return value;
 }
 
 // --- The functions ---------------------------------------------------------------------------------------------
-
-const builtins: Record<string, TemplateFunction> = {
-  and: (args) =>
-    args.slice(0, -1).some((value) => !isTrue(value)) ? args.find((value) => !isTrue(value)) : args.at(-1),
-  or: (args) => args.some(isTrue) ? args.find(isTrue) : args.at(-1),
-  not: (args) => !isTrue(args[0]),
-  eq: (args) => args.slice(1).some((value) => value === args[0]),
-  ne: (args) => args[0] !== args[1],
-  lt: ordered((order) => order < 0),
-  le: ordered((order) => order <= 0),
-  gt: ordered((order) => order > 0),
-  ge: ordered((order) => order >= 0),
-  len: (args) => lengthOf(args[0]),
-  index: (args) => args.slice(1).reduce(element, args[0]),
-  print: (args) => args.map(toText).join(""),
-  println: (args) => `${args.map(toText).join(" ")}\n`,
-  printf: (args) => sprintf(text(args, 0), args.slice(1)),
-  urlquery: onText((value) => encodeURIComponent(value).replace(/%20/g, "+")),
-};
 
 const strings: Record<string, TemplateFunction> = {
   toLower: onText((value) => value.toLowerCase()),
@@ -138,7 +91,7 @@ const strings: Record<string, TemplateFunction> = {
     return suffix !== "" && value.endsWith(suffix) ? value.slice(0, -suffix.length) : value;
   },
   split: (args) => text(args, 1) === "" ? [] : text(args, 1).split(text(args, 0)),
-  join: (args) => list(args[1]).map(toText).join(text(args, 0)),
+  join: (args) => list(args[1]).map(printValue).join(text(args, 0)),
   replaceAll: (args) => text(args, 2).replaceAll(text(args, 0), () => text(args, 1)),
   regexReplaceAll: (args) =>
     text(args, 2).replace(new RegExp(text(args, 0), "g"), text(args, 1).replace(/\$\{(\w+)\}/g, "$$$1")),
@@ -214,7 +167,6 @@ const world: Record<string, TemplateFunction> = {
 };
 
 export const functions: Record<string, TemplateFunction> = {
-  ...builtins,
   ...strings,
   ...codecs,
   ...arithmetics,
@@ -225,26 +177,7 @@ export const functions: Record<string, TemplateFunction> = {
 
 function list(value: unknown): unknown[] {
   if (Array.isArray(value)) return value;
-  throw new TypeError(`expected a list, got ${toText(value)}`);
-}
-
-function lengthOf(value: unknown): number {
-  if (typeof value === "string") return Buffer.byteLength(value);
-  if (Array.isArray(value)) return value.length;
-  if (value !== null && typeof value === "object") return Object.keys(value).length;
-  throw new TypeError(`${toText(value)} has no length`);
-}
-
-function element(from: unknown, key: unknown): unknown {
-  if (Array.isArray(from)) {
-    const position = typeof key === "number" ? key : NaN;
-    if (!(position >= 0 && position < from.length)) {
-      throw new RangeError(`index ${toText(key)} is out of range`);
-    }
-    return from[position];
-  }
-  if (from !== null && typeof from === "object") return (from as Record<string, unknown>)[String(key)];
-  throw new TypeError(`cannot index ${toText(from)}`);
+  throw new TypeError(`expected a list, got ${printValue(value)}`);
 }
 
 function trimSet(value: string, set: string): string {
@@ -265,46 +198,4 @@ function goJson(value: unknown, indent: number): string {
   };
   return JSON.stringify(ordered(value ?? null), null, indent)
     .replace(/[<>&\u2028\u2029]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
-}
-
-/** Go's verbs as far as templates use them: %s %v %q %d %f %t %x and %%, with flags, width and precision. */
-function sprintf(format: string, args: unknown[]): string {
-  let next = 0;
-  return format.replace(
-    /%([-+0 ]*)(\d*)(?:\.(\d+))?([a-zA-Z%])/g,
-    (whole, flags: string, width, precision, verb) => {
-      if (verb === "%") return "%";
-      if (next >= args.length) return `%!${verb}(MISSING)`;
-      const shown = formatVerb(verb, args[next++], precision);
-      if (shown === null) throw new RangeError(`format ${whole} is not supported`);
-      const signed = flags.includes("+") && !shown.startsWith("-") && verb === "d" ? `+${shown}` : shown;
-      const size = Number(width || 0);
-      if (flags.includes("-")) return signed.padEnd(size);
-      return signed.padStart(size, flags.includes("0") && verb !== "s" ? "0" : " ");
-    },
-  );
-}
-
-function formatVerb(verb: string, value: unknown, precision: string | undefined): string | null {
-  switch (verb) {
-    case "s":
-    case "v":
-      return precision === undefined ? toText(value) : toText(value).slice(0, Number(precision));
-    case "q":
-      return JSON.stringify(toText(value));
-    case "d":
-      return typeof value === "number" ? String(integer(value)) : `%!d(string=${toText(value)})`;
-    case "f":
-      return typeof value === "number"
-        ? value.toFixed(Number(precision ?? 6))
-        : `%!f(string=${toText(value)})`;
-    case "t":
-      return String(value);
-    case "x":
-      return typeof value === "number"
-        ? integer(value).toString(16)
-        : Buffer.from(toText(value)).toString("hex");
-    default:
-      return null;
-  }
 }

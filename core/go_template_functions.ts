@@ -1,15 +1,12 @@
-// Go's built-in template functions, truth and printing, over decoded JSON. Integers beyond 2^53 arrive as ExactNumber
+// Go's built-in template functions, truth and printing: the functions of go_template.ts. Integers beyond 2^53 arrive as ExactNumber
 // and print digit for digit.
-import { ExactNumber } from "./json_text.ts";
+import { Buffer } from "node:buffer";
+import { ExactNumber } from "./exact_number.ts";
 
-/** A template that cannot be read or executed; worded as Go words it. */
-export class TemplateError extends Error {
-  override readonly name = "TemplateError";
-}
+/** Arguments in the order of the template, the piped one last. What it throws becomes a TemplateError with its place. */
+export type TemplateFunction = (args: unknown[]) => unknown;
 
-type Fn = (args: unknown[]) => unknown;
-
-const FUNCTIONS: Record<string, Fn> = {
+const BUILTINS: Record<string, TemplateFunction> = {
   and: (args) => args.find((value) => !isTruthy(value)) ?? args.at(-1),
   or: (args) => args.find(isTruthy) ?? args.at(-1),
   not: ([value]) => !isTruthy(value),
@@ -23,7 +20,7 @@ const FUNCTIONS: Record<string, Fn> = {
   js: (args) => escapeJs(print(args)),
   urlquery: (args) => encodeURIComponent(print(args)).replaceAll("%20", "+"),
   eq: ([first, ...rest]) => {
-    if (rest.length === 0) throw new TemplateError("missing argument for comparison");
+    if (rest.length === 0) throw new TypeError("missing argument for comparison");
     return rest.some((value) => isEqual(first, value));
   },
   ne: ([a, b]) => !isEqual(a, b),
@@ -47,26 +44,20 @@ const ARGUMENTS: Record<string, [min: number, max: number]> = {
   ge: [2, 2],
 };
 
-export function isFunction(name: string): boolean {
-  return Object.hasOwn(FUNCTIONS, name);
+/** The built-in of this name, which checks how many arguments it gets. */
+export function builtin(name: string): TemplateFunction | undefined {
+  if (!Object.hasOwn(BUILTINS, name)) return undefined;
+  const [min, max] = ARGUMENTS[name] ?? [0, Infinity];
+  return (args) => {
+    if (args.length >= min && args.length <= max) return BUILTINS[name]!(args);
+    const want = min === max ? String(min) : args.length < min ? `at least ${min}` : `at most ${max}`;
+    throw new ArgumentsError(`wrong number of args for ${name}: want ${want} got ${args.length}`);
+  };
 }
 
-export function callFunction(name: string, args: unknown[], at: string): unknown {
-  const [min, max] = ARGUMENTS[name] ?? [0, Infinity];
-  if (args.length < min || args.length > max) {
-    const want = min === max ? String(min) : args.length < min ? `at least ${min}` : `at most ${max}`;
-    throw new TemplateError(
-      `template: :${at}: executing "" at <${name}>: wrong number of args for ${name}: want ${want} got ${args.length}`,
-    );
-  }
-  try {
-    return FUNCTIONS[name]!(args);
-  } catch (error) {
-    if (!(error instanceof TemplateError) || error.message.startsWith("template:")) throw error;
-    throw new TemplateError(
-      `template: :${at}: executing "" at <${name}>: error calling ${name}: ${error.message}`,
-    );
-  }
+/** A call that Go refuses before it calls. */
+export class ArgumentsError extends Error {
+  override readonly name = "ArgumentsError";
 }
 
 /** Go's truth: not zero, not empty, not nil. */
@@ -116,37 +107,38 @@ function length(value: unknown): number {
   if (Array.isArray(value)) return value.length;
   if (value === null || value === undefined) return 0;
   if (typeof value === "object" && !(value instanceof ExactNumber)) return Object.keys(value).length;
-  throw new TemplateError(`len of type ${typeName(value)}`);
+  throw new TypeError(`len of type ${goType(value)}`);
 }
 
 function element(value: unknown, key: unknown): unknown {
-  if (value === null || value === undefined) throw new TemplateError("index of untyped nil");
+  if (value === null || value === undefined) throw new TypeError("index of untyped nil");
   if (Array.isArray(value) || typeof value === "string") {
     if (typeof key !== "number") {
-      throw new TemplateError(`cannot index slice/array with type ${typeName(key)}`);
+      throw new TypeError(`cannot index slice/array with type ${goType(key)}`);
     }
-    if (key < 0 || key >= value.length) throw new TemplateError(`reflect: slice index out of range`);
+    if (key < 0 || key >= value.length) throw new TypeError(`reflect: slice index out of range`);
     return typeof value === "string" ? new TextEncoder().encode(value)[key] : value[key];
   }
   if (typeof value === "object" && !(value instanceof ExactNumber)) {
     const name = String(key);
     return Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined;
   }
-  throw new TemplateError(`can't index item of type ${typeName(value)}`);
+  throw new TypeError(`can't index item of type ${goType(value)}`);
 }
 
 function slice(value: unknown, from: number, to: number | undefined): unknown {
   if (typeof value !== "string" && !Array.isArray(value)) {
-    throw new TemplateError(`can't slice item of type ${typeName(value)}`);
+    throw new TypeError(`can't slice item of type ${goType(value)}`);
   }
   const end = to ?? value.length;
   if (from < 0 || end > value.length || from > end) {
-    throw new TemplateError(`index out of range: ${to ?? from}`);
+    throw new TypeError(`index out of range: ${to ?? from}`);
   }
   return value.slice(from, end);
 }
 
-function typeName(value: unknown): string {
+/** What Go would call the value's type. */
+export function goType(value: unknown): string {
   if (typeof value === "string") return "string";
   if (typeof value === "boolean") return "bool";
   if (typeof value === "number") return Number.isInteger(value) ? "int" : "float64";
@@ -158,7 +150,7 @@ function isEqual(a: unknown, b: unknown): boolean {
   if (a === null || a === undefined || b === null || b === undefined) return (a ?? null) === (b ?? null);
   if (isNumber(a) && isNumber(b)) return order(a, b) === 0;
   if (typeof a !== typeof b || typeof a === "object") {
-    throw new TemplateError("incompatible types for comparison");
+    throw new TypeError("incompatible types for comparison");
   }
   return a === b;
 }
@@ -176,7 +168,7 @@ function order(a: unknown, b: unknown): number {
     return (a as number) - (b as number);
   }
   if (typeof a === "string" && typeof b === "string") return a < b ? -1 : a > b ? 1 : 0;
-  throw new TemplateError(
+  throw new TypeError(
     typeof a === "boolean" || typeof b === "boolean" || typeof a === "object"
       ? "invalid type for comparison"
       : "incompatible types for comparison",
@@ -232,7 +224,7 @@ export function printf(format: string, args: unknown[]): string {
   );
   if (next >= args.length) return text;
   return `${text}%!(EXTRA ${
-    args.slice(next).map((value) => `${typeName(value)}=${printValue(value)}`).join(", ")
+    args.slice(next).map((value) => `${goType(value)}=${printValue(value)}`).join(", ")
   })`;
 }
 
@@ -248,7 +240,7 @@ function pad(text: string, flags: string, width: number | undefined, verb: strin
 }
 
 function formatVerb(verb: string, flags: string, precision: number | undefined, value: unknown): string {
-  const wrong = () => `%!${verb}(${typeName(value)}=${printValue(value)})`;
+  const wrong = () => `%!${verb}(${goType(value)}=${printValue(value)})`;
   const signed = (text: string) => flags.includes("+") && !text.startsWith("-") ? `+${text}` : text;
   switch (verb) {
     case "v":
@@ -263,7 +255,7 @@ function formatVerb(verb: string, flags: string, precision: number | undefined, 
     case "t":
       return typeof value === "boolean" ? String(value) : wrong();
     case "T":
-      return typeName(value);
+      return goType(value);
     case "d":
       return value instanceof ExactNumber || Number.isInteger(value) ? signed(printValue(value)) : wrong();
     case "c":

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseExact } from "../../cli/json_text.ts";
-import { renderTemplate } from "../../cli/template.ts";
+import { renderTemplate } from "../../core/go_template.ts";
 
 const DATA = parseExact(
   '{"ID":"web","N":3,"Big":1795321057622614933,"F":0.5,"On":true,"Off":false,"Nil":null,"Tags":["a","b"],"M":{"k":"v","a":"b"},"L":[{"X":1},{"X":2}]}',
@@ -63,7 +63,10 @@ const ERRORS: [string, string][] = [
 
 for (const [template, message] of ERRORS) {
   test(`renderTemplate refuses ${template}`, () => {
-    assert.throws(() => renderTemplate(template, DATA, "T"), { name: "TemplateError", message });
+    assert.throws(() => renderTemplate(template, DATA, { typeName: "T" }), {
+      name: "TemplateError",
+      message,
+    });
   });
 }
 

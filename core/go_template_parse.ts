@@ -1,5 +1,5 @@
-// Text with {{actions}} → nodes. Positions are "line:column" as Go's errors give them.
-import { isFunction, TemplateError } from "./template_functions.ts";
+// Text with {{actions}} → nodes: the reader of go_template.ts. Positions are "line:column" as Go's errors give them.
+import { parseFailure } from "./go_template_error.ts";
 
 export type Operand =
   & { at: string; text: string }
@@ -45,9 +45,17 @@ export interface TemplateSet {
   named: Map<string, Node[]>;
 }
 
+export interface ParseOptions {
+  /** Delimiters of actions. */
+  left: string;
+  right: string;
+  /** Why this name cannot be called; null when it can. */
+  whyUnknown(name: string): string | null;
+}
+
 /** Throws TemplateError with line and reason. */
-export function parseTemplate(text: string): TemplateSet {
-  const parser = new Parser(scan(text));
+export function parseTemplate(text: string, options: ParseOptions): TemplateSet {
+  const parser = new Parser(scan(text, options), options);
   const named = new Map<string, Node[]>();
   const main = parser.list(named, false);
   return { main: main.nodes, named };
@@ -64,12 +72,14 @@ interface Token {
 }
 
 /** Cuts the text at its actions and trims where they ask for it. */
-function scan(text: string): Piece[] {
+function scan(text: string, { left, right }: ParseOptions): Piece[] {
+  const trimmed = new RegExp(String.raw`^${literally(left)}-\s`);
+  const comments = new RegExp(String.raw`^\s*/\*[\s\S]*?\*/\s*?(\s-)?${literally(right)}`);
   const pieces: Piece[] = [];
   let at = 0;
   let trimNext = false;
   while (at < text.length) {
-    const open = text.indexOf("{{", at);
+    const open = text.indexOf(left, at);
     let literal = open < 0 ? text.slice(at) : text.slice(at, open);
     if (trimNext) literal = literal.trimStart();
     trimNext = false;
@@ -77,22 +87,26 @@ function scan(text: string): Piece[] {
       pieces.push({ kind: "text", text: literal });
       break;
     }
-    const trimsLeft = /^\{\{-\s/.test(text.slice(open, open + 4));
+    const trimsLeft = trimmed.test(text.slice(open, open + left.length + 2));
     if (trimsLeft) literal = literal.trimEnd();
     if (literal !== "") pieces.push({ kind: "text", text: literal });
-    const start = open + (trimsLeft ? 3 : 2);
-    const comment = /^\s*\/\*[\s\S]*?\*\/\s*?(\s-)?\}\}/.exec(text.slice(start));
+    const start = open + left.length + (trimsLeft ? 1 : 0);
+    const comment = comments.exec(text.slice(start));
     if (comment) {
       at = start + comment[0].length;
       trimNext = comment[1] !== undefined;
       continue;
     }
-    const { tokens, end, trimsRight } = readTokens(text, start);
+    const { tokens, end, trimsRight } = readTokens(text, start, right);
     pieces.push({ kind: "action", tokens, at: position(text, start) });
     at = end;
     trimNext = trimsRight;
   }
   return pieces;
+}
+
+function literally(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 }
 
 function position(text: string, offset: number): string {
@@ -115,7 +129,11 @@ const PATTERNS: [Token["kind"], RegExp][] = [
   ["symbol", /:=|[.|(),=]/y],
 ];
 
-function readTokens(text: string, start: number): { tokens: Token[]; end: number; trimsRight: boolean } {
+function readTokens(
+  text: string,
+  start: number,
+  right: string,
+): { tokens: Token[]; end: number; trimsRight: boolean } {
   const tokens: Token[] = [];
   let at = start;
   for (;;) {
@@ -123,11 +141,11 @@ function readTokens(text: string, start: number): { tokens: Token[]; end: number
     space.lastIndex = at;
     const gap = space.exec(text)![0].length;
     at += gap;
-    if (gap > 0 && text.startsWith("-}}", at)) return { tokens, end: at + 3, trimsRight: true };
-    if (text.startsWith("}}", at)) return { tokens, end: at + 2, trimsRight: false };
-    if (at >= text.length) {
-      throw new TemplateError(`template: :${position(text, start).split(":")[0]}: unclosed action`);
+    if (gap > 0 && text.startsWith(`-${right}`, at)) {
+      return { tokens, end: at + 1 + right.length, trimsRight: true };
     }
+    if (text.startsWith(right, at)) return { tokens, end: at + right.length, trimsRight: false };
+    if (at >= text.length) throw parseFailure(position(text, start), "unclosed action");
     let found: Token | undefined;
     for (const [kind, pattern] of PATTERNS) {
       pattern.lastIndex = at;
@@ -138,9 +156,7 @@ function readTokens(text: string, start: number): { tokens: Token[]; end: number
       }
     }
     if (!found) {
-      throw new TemplateError(
-        `template: :${position(text, at).split(":")[0]}: unexpected ${JSON.stringify(text[at])} in command`,
-      );
+      throw parseFailure(position(text, at), `unexpected ${JSON.stringify(text[at])} in command`);
     }
     tokens.push(found);
     at += found.text.length;
@@ -157,11 +173,17 @@ interface List {
 
 class Parser {
   readonly #pieces: Piece[];
+  readonly #options: ParseOptions;
   #next = 0;
   #loops = 0;
 
-  constructor(pieces: Piece[]) {
+  constructor(pieces: Piece[], options: ParseOptions) {
     this.#pieces = pieces;
+    this.#options = options;
+  }
+
+  #pipeline(tokens: Token[], at: string, ranges = false): Pipeline {
+    return new PipelineReader(tokens, at, this.#options, ranges).whole();
   }
 
   list(named: Map<string, Node[]>, inner: boolean): List {
@@ -173,16 +195,16 @@ class Parser {
         continue;
       }
       const [first, ...rest] = piece.tokens;
-      if (!first) throw error(piece.at, "missing value for command");
+      if (!first) throw parseFailure(piece.at, "missing value for command");
       const word = first.kind === "word" ? first.text : "";
       if (word === "end" || word === "else") {
-        if (!inner) throw error(piece.at, `unexpected {{${word}}}`);
+        if (!inner) throw parseFailure(piece.at, `unexpected {{${word}}}`);
         return { nodes, ended: word, rest, at: piece.at };
       }
       const node = this.#action(word, piece, rest, named);
       if (node) nodes.push(node);
     }
-    if (inner) throw error(this.#lastAt(), "unexpected EOF");
+    if (inner) throw parseFailure(this.#lastAt(), "unexpected EOF");
     return { nodes, ended: "", rest: [], at: "" };
   }
 
@@ -205,7 +227,7 @@ class Parser {
         return this.#control(word, rest, at, named);
       case "break":
       case "continue":
-        if (this.#loops === 0) throw error(at, `{{${word}}} outside {{range}}`);
+        if (this.#loops === 0) throw parseFailure(at, `{{${word}}} outside {{range}}`);
         return { kind: word, at };
       case "define":
         named.set(templateName(rest[0], at), this.#body(named, at));
@@ -213,7 +235,7 @@ class Parser {
       case "block": {
         const name = templateName(rest[0], at);
         named.set(name, this.#body(named, at));
-        return { kind: "template", name, pipeline: new PipelineReader(rest.slice(1), at).whole(), at };
+        return { kind: "template", name, pipeline: this.#pipeline(rest.slice(1), at), at };
       }
       case "template": {
         const name = templateName(rest[0], at);
@@ -221,23 +243,23 @@ class Parser {
         return {
           kind: "template",
           name,
-          pipeline: argument.length ? new PipelineReader(argument, at).whole() : undefined,
+          pipeline: argument.length ? this.#pipeline(argument, at) : undefined,
           at,
         };
       }
       default:
-        return { kind: "print", pipeline: new PipelineReader(piece.tokens, at).whole(), at };
+        return { kind: "print", pipeline: this.#pipeline(piece.tokens, at), at };
     }
   }
 
   #body(named: Map<string, Node[]>, at: string): Node[] {
     const body = this.list(named, true);
-    if (body.ended !== "end") throw error(at, "unexpected {{else}} in define clause");
+    if (body.ended !== "end") throw parseFailure(at, "unexpected {{else}} in define clause");
     return body.nodes;
   }
 
   #control(kind: "if" | "with" | "range", tokens: Token[], at: string, named: Map<string, Node[]>): Action {
-    const pipeline = new PipelineReader(tokens, at, kind === "range").whole();
+    const pipeline = this.#pipeline(tokens, at, kind === "range");
     if (kind === "range") this.#loops++;
     const body = this.list(named, true);
     if (kind === "range") this.#loops--;
@@ -247,10 +269,10 @@ class Parser {
       if (next?.kind === "word" && (next.text === "if" || next.text === "with") && kind !== "range") {
         otherwise = [this.#control(next.text, rest, body.at, named)];
       } else if (next) {
-        throw error(body.at, `unexpected ${JSON.stringify(next.text)} in else`);
+        throw parseFailure(body.at, `unexpected ${JSON.stringify(next.text)} in else`);
       } else {
         const last = this.list(named, true);
-        if (last.ended !== "end") throw error(last.at, "expected end; found {{else}}");
+        if (last.ended !== "end") throw parseFailure(last.at, "expected end; found {{else}}");
         otherwise = last.nodes;
       }
     }
@@ -259,37 +281,31 @@ class Parser {
 }
 
 function templateName(token: Token | undefined, at: string): string {
-  if (token?.kind !== "string") throw error(at, "missing template name");
+  if (token?.kind !== "string") throw parseFailure(at, "missing template name");
   return unquote(token.text);
 }
 
-function error(at: string, text: string): TemplateError {
-  return new TemplateError(`template: :${at.split(":")[0]}: ${text}`);
-}
-
 class PipelineReader {
-  readonly #tokens: Token[];
-  readonly #at: string;
-  readonly #ranges: boolean;
   #next = 0;
 
-  constructor(tokens: Token[], at: string, ranges = false) {
-    this.#tokens = tokens;
-    this.#at = at;
-    this.#ranges = ranges;
-  }
+  constructor(
+    readonly tokens: Token[],
+    readonly at: string,
+    readonly options: ParseOptions,
+    readonly ranges: boolean,
+  ) {}
 
   whole(): Pipeline {
     const pipeline = this.#pipeline();
-    const left = this.#tokens[this.#next];
-    if (left) throw error(left.at, `unexpected ${JSON.stringify(left.text)} in command`);
+    const left = this.tokens[this.#next];
+    if (left) throw parseFailure(left.at, `unexpected ${JSON.stringify(left.text)} in command`);
     return pipeline;
   }
 
   #pipeline(): Pipeline {
     const { declared, assigns } = this.#declarations();
     const commands: Command[] = [this.#command()];
-    while (this.#tokens[this.#next]?.text === "|") {
+    while (this.tokens[this.#next]?.text === "|") {
       this.#next++;
       commands.push(this.#command());
     }
@@ -297,14 +313,14 @@ class PipelineReader {
   }
 
   #declarations(): { declared: string[]; assigns: boolean } {
-    const [a, b, c, d] = this.#tokens.slice(this.#next, this.#next + 4);
+    const [a, b, c, d] = this.tokens.slice(this.#next, this.#next + 4);
     const isSign = (token: Token | undefined) =>
       token?.kind === "symbol" && (token.text === ":=" || token.text === "=");
     if (a?.kind === "variable" && isSign(b)) {
       this.#next += 2;
       return { declared: [a.text], assigns: b!.text === "=" };
     }
-    if (this.#ranges && a?.kind === "variable" && b?.text === "," && c?.kind === "variable" && isSign(d)) {
+    if (this.ranges && a?.kind === "variable" && b?.text === "," && c?.kind === "variable" && isSign(d)) {
       this.#next += 4;
       return { declared: [a.text, c.text], assigns: d!.text === "=" };
     }
@@ -314,7 +330,7 @@ class PipelineReader {
   #command(): Command {
     const operands: Command = [];
     for (;;) {
-      const token = this.#tokens[this.#next];
+      const token = this.tokens[this.#next];
       if (
         !token || token.text === "|" && token.kind === "symbol" ||
         token.text === ")" && token.kind === "symbol"
@@ -322,7 +338,7 @@ class PipelineReader {
       operands.push(this.#operand(token));
     }
     if (operands.length === 0) {
-      throw error(this.#tokens[this.#next]?.at ?? this.#at, "missing value for command");
+      throw parseFailure(this.tokens[this.#next]?.at ?? this.at, "missing value for command");
     }
     return operands;
   }
@@ -347,36 +363,36 @@ class PipelineReader {
       case "variable":
         return { kind: "variable", name: text, path: this.#path([]), at, text };
       case "word":
-        return word(token);
+        return this.#word(token);
       case "symbol":
         if (text === ".") return { kind: "dot", at, text };
         if (text === "(") {
           const pipeline = this.#pipeline();
-          if (this.#tokens[this.#next]?.text !== ")") throw error(at, "unclosed left paren");
+          if (this.tokens[this.#next]?.text !== ")") throw parseFailure(at, "unclosed left paren");
           this.#next++;
           return { kind: "nested", pipeline, path: this.#path([]), at, text };
         }
-        throw error(at, `unexpected ${JSON.stringify(text)} in operand`);
+        throw parseFailure(at, `unexpected ${JSON.stringify(text)} in operand`);
     }
+  }
+
+  #word({ at, text }: Token): Operand {
+    if (text === "true" || text === "false") return { kind: "value", value: text === "true", at, text };
+    if (text === "nil") return { kind: "value", value: null, at, text };
+    const why = this.options.whyUnknown(text);
+    if (why !== null) throw parseFailure(at, why);
+    return { kind: "function", name: text, at, text };
   }
 
   /** Fields written directly behind: `$x.A.B`. */
   #path(path: string[]): string[] {
     for (;;) {
-      const token = this.#tokens[this.#next];
+      const token = this.tokens[this.#next];
       if (token?.kind !== "field" || token.spaced) return path;
       path.push(token.text.slice(1));
       this.#next++;
     }
   }
-}
-
-function word(token: Token): Operand {
-  const { at, text } = token;
-  if (text === "true" || text === "false") return { kind: "value", value: text === "true", at, text };
-  if (text === "nil") return { kind: "value", value: null, at, text };
-  if (!isFunction(text)) throw error(at, `function ${JSON.stringify(text)} not defined`);
-  return { kind: "function", name: text, at, text };
 }
 
 function unquote(text: string): string {

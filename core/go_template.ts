@@ -1,8 +1,16 @@
-// A Go text/template reader and executor for `-t`: the whole action language (pipelines, variables, if, with, range with
-// break and continue, define, template, block, comments, trim markers) and Go's built-in functions, over decoded JSON.
-// What it does not have: methods of Go values and the types of empty things; a field that is not there is an error, as
-// for a Go struct. template_functions.ts holds the functions.
-import { callFunction, isTruthy, printValue, TemplateError } from "./template_functions.ts";
+// A Go text/template reader and executor, for `-t` on the command line and for tasks' template blocks: the whole action
+// language (pipelines, variables, if, with, range with break and continue, define, template, block, comments, trim
+// markers) and Go's built-in functions, over plain values. Callers add functions of their own. What it does not have:
+// methods of Go values and the types of empty things. Pure.
+import { runFailure, TemplateError } from "./go_template_error.ts";
+import {
+  ArgumentsError,
+  builtin,
+  goType,
+  isTruthy,
+  printValue,
+  type TemplateFunction,
+} from "./go_template_functions.ts";
 import {
   type Action,
   type Block,
@@ -11,19 +19,46 @@ import {
   parseTemplate,
   type Pipeline,
   type TemplateSet,
-} from "./template_parse.ts";
+} from "./go_template_parse.ts";
 
-export { TemplateError } from "./template_functions.ts";
+export { TemplateError } from "./go_template_error.ts";
+export type { TemplateFunction } from "./go_template_functions.ts";
 
 /** More output than this is a runaway template. */
 const OUTPUT_MAX = 64 * 1024 * 1024;
 
-/** Executes `text` over `data`. `typeName` names the data's Go type in errors. Throws TemplateError. */
-export function renderTemplate(text: string, data: unknown, typeName = "map[string]interface {}"): string {
-  const set = parseTemplate(text);
-  const run = new Execution(set, typeName);
+export interface TemplateOptions {
+  /** Delimiters of actions, `{{` and `}}` by default. */
+  left?: string;
+  right?: string;
+  /** Functions beside Go's own; one of the same name goes before it. */
+  functions?: ReadonlyMap<string, TemplateFunction>;
+  /** Why a function is not there; by default, that it is not defined. */
+  whyUnknown?: (name: string) => string;
+  /**
+   * What a name that a record does not have is: an error as of a Go struct's field (the default, which `typeName`
+   * words), an error as of a map's key, or "<no value>".
+   */
+  missing?: "field" | "key" | "nothing";
+  typeName?: string;
+}
+
+/** Executes `text` over `data`. Throws TemplateError. */
+export function renderTemplate(text: string, data: unknown, options: TemplateOptions = {}): string {
+  const { left = "{{", right = "}}", functions = new Map(), whyUnknown = notDefined } = options;
+  const find = (name: string) => functions.get(name) ?? builtin(name);
+  const set = parseTemplate(text, {
+    left,
+    right,
+    whyUnknown: (name) => find(name) ? null : whyUnknown(name),
+  });
+  const run = new Execution(set, options, (name) => find(name)!);
   run.walk(set.main, { dot: data, variables: new Map([["$", data]]) }, 0);
   return run.output();
+}
+
+function notDefined(name: string): string {
+  return `function ${JSON.stringify(name)} not defined`;
 }
 
 interface Scope {
@@ -35,13 +70,15 @@ type Flow = "break" | "continue" | undefined;
 
 class Execution {
   readonly #set: TemplateSet;
-  readonly #typeName: string;
+  readonly #options: TemplateOptions;
+  readonly #find: (name: string) => TemplateFunction;
   #out: string[] = [];
   #length = 0;
 
-  constructor(set: TemplateSet, typeName: string) {
+  constructor(set: TemplateSet, options: TemplateOptions, find: (name: string) => TemplateFunction) {
     this.#set = set;
-    this.#typeName = typeName;
+    this.#options = options;
+    this.#find = find;
   }
 
   output(): string {
@@ -50,7 +87,7 @@ class Execution {
 
   #emit(text: string): void {
     this.#length += text.length;
-    if (this.#length > OUTPUT_MAX) throw new TemplateError("the template's output is larger than 64 MiB");
+    if (this.#length > OUTPUT_MAX) throw new TemplateError("", "the template's output is larger than 64 MiB");
     this.#out.push(text);
   }
 
@@ -79,10 +116,8 @@ class Execution {
         return node.kind;
       case "template": {
         const body = this.#set.named.get(node.name);
-        if (!body) {
-          throw new TemplateError(`template: :${node.at}: template ${JSON.stringify(node.name)} not defined`);
-        }
-        if (depth > 1000) throw new TemplateError("template: exceeded maximum template depth (1000)");
+        if (!body) throw runFailure(node.at, `template ${JSON.stringify(node.name)} not defined`);
+        if (depth > 1000) throw runFailure(node.at, "exceeded maximum template depth (1000)");
         const dot = node.pipeline ? this.#pipeline(node.pipeline, scope) : null;
         this.walk(body, { dot, variables: new Map([["$", dot]]) }, depth + 1);
         return undefined;
@@ -129,7 +164,7 @@ class Execution {
     pipeline.commands.forEach((command, i) => value = this.#command(command, scope, i === 0 ? [] : [value]));
     for (const name of pipeline.declared) {
       if (pipeline.assigns && !scope.variables.has(name)) {
-        throw new TemplateError(`undefined variable: ${name}`);
+        throw new TemplateError("", `undefined variable: ${name}`);
       }
       scope.variables.set(name, value);
     }
@@ -149,13 +184,13 @@ class Execution {
           return this.#field(scope.dot, operand.path, operand.at);
         case "variable":
           if (!scope.variables.has(operand.name)) {
-            throw new TemplateError(`undefined variable: ${operand.name}`);
+            throw new TemplateError(operand.at, `undefined variable: ${operand.name}`);
           }
           return this.#field(scope.variables.get(operand.name), operand.path, operand.at);
         case "nested":
           return this.#field(this.#pipeline(operand.pipeline, scope), operand.path, operand.at);
         case "function":
-          return callFunction(operand.name, [], operand.at);
+          return this.#call(operand.name, [], operand.at);
       }
     };
     if (first.kind === "function") {
@@ -168,28 +203,40 @@ class Execution {
         }
         return piped.length > 0 ? piped[0] : value;
       }
-      return callFunction(first.name, [...rest.map(evaluate), ...piped], first.at);
+      return this.#call(first.name, [...rest.map(evaluate), ...piped], first.at);
     }
     if (rest.length > 0 || piped.length > 0) {
-      throw new TemplateError(`template: :${first.at}: can't give argument to non-function ${first.text}`);
+      throw runFailure(first.at, `can't give argument to non-function ${first.text}`);
     }
     return evaluate(first);
   }
 
-  #field(value: unknown, path: string[], at: string): unknown {
-    let current = value;
-    for (const [i, name] of path.entries()) {
-      const where = `template: :${at}: executing "" at <.${path.join(".")}>`;
-      if (current === null || current === undefined) {
-        throw new TemplateError(`${where}: nil data; no entry for key ${JSON.stringify(name)}`);
-      }
-      if (typeof current !== "object" || Array.isArray(current) || !Object.hasOwn(current, name)) {
-        const type = i === 0 ? this.#typeName : "struct";
-        throw new TemplateError(`${where}: can't evaluate field ${name} in type ${type}`);
-      }
-      current = (current as Record<string, unknown>)[name];
+  #call(name: string, args: unknown[], at: string): unknown {
+    try {
+      return this.#find(name)(args);
+    } catch (error) {
+      const { message } = error as Error;
+      const reason = error instanceof ArgumentsError ? message : `error calling ${name}: ${message}`;
+      throw runFailure(at, reason, name);
     }
-    return current;
+  }
+
+  #field(value: unknown, path: string[], at: string): unknown {
+    const what = `.${path.join(".")}`;
+    return path.reduce((current: unknown, name, i) => {
+      if (current === null || current === undefined) {
+        throw runFailure(at, `nil data; no entry for key ${JSON.stringify(name)}`, what);
+      }
+      const isRecord = typeof current === "object" && !Array.isArray(current);
+      if (isRecord && Object.hasOwn(current, name)) return (current as Record<string, unknown>)[name];
+      const { missing = "field", typeName = "map[string]interface {}" } = this.#options;
+      if (isRecord && missing === "nothing") return undefined;
+      if (isRecord && missing === "key") {
+        throw runFailure(at, `map has no entry for key ${JSON.stringify(name)}`, what);
+      }
+      const type = i === 0 && isRecord ? typeName : isRecord ? "struct" : goType(current);
+      throw runFailure(at, `can't evaluate field ${name} in type ${type}`, what);
+    }, value);
   }
 }
 
@@ -203,5 +250,5 @@ function rangeEntries(value: unknown, at: string): [unknown, unknown][] {
   if (typeof value === "object") {
     return Object.entries(value as Record<string, unknown>).sort(([a], [b]) => a < b ? -1 : a > b ? 1 : 0);
   }
-  throw new TemplateError(`template: :${at}: range can't iterate over ${printValue(value)}`);
+  throw runFailure(at, `range can't iterate over ${printValue(value)}`);
 }
