@@ -90,6 +90,7 @@ const JOB = {
     unset: leaf("Remove a job version tag", jobHistory, "jobTagUnset"),
   }),
   validate: leaf("Checks if a given job specification is valid", jobFile, "jobValidate"),
+  wait: leaf("Wait until a job has ended and exit with its result", () => import("./job_wait.ts"), "jobWait"),
 };
 
 const ALLOC = {
