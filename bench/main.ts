@@ -9,6 +9,7 @@ import { jobspec } from "./jobspec.ts";
 import { machine, markdown, type Row } from "./measure.ts";
 import { placements } from "./placements.ts";
 import { readsWhilePlacing } from "./reads_while_placing.ts";
+import { restart } from "./restart.ts";
 import { systemJob } from "./system_jobs.ts";
 
 const benches: Record<string, () => Promise<Row[]>> = {
@@ -39,6 +40,7 @@ const benches: Record<string, () => Promise<Row[]>> = {
     readsWhilePlacing({ nodes: 5000, jobs: 30, perJob: 10_000, readsPerSecond: 50 }),
   "system-job": () => systemJob(5000),
   "job-rate": () => jobRate({ nodes: 100, jobs: 10_000, callers: 100 }),
+  restart,
   jobspec,
   commands,
   "idle-memory": agents.idleMemory,

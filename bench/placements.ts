@@ -30,11 +30,16 @@ export function placements(options: PlacementsOptions): Promise<Row[]> {
   return simulated([`${what}: ${end}`, "… CPU, peak memory"], options, async (simulation) => {
     const { api } = simulation;
     const began = performance.now();
-    for (let n = 0; n < jobs; n++) await api.put("/v1/jobs", jobOf(n, options));
-    await awaitAll(api, options);
+    await placeAll(api, options);
     const took = (performance.now() - began) / 1000;
     return [`${seconds(took)} (${perSecond(total / took)})`, simulation.cost().text];
   });
+}
+
+/** Registers the jobs and waits until everything runs. */
+export async function placeAll(api: Api, options: PlacementsOptions): Promise<void> {
+  for (let n = 0; n < options.jobs; n++) await api.put("/v1/jobs", jobOf(n, options));
+  await awaitAll(api, options);
 }
 
 function jobOf(

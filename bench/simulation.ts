@@ -6,7 +6,15 @@ import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { join } from "node:path";
 import process from "node:process";
-import { commandOf, cpuSecondsOf, type Flavour, flavours, root, startAgent } from "./agent_process.ts";
+import {
+  type AgentProcess,
+  commandOf,
+  cpuSecondsOf,
+  type Flavour,
+  flavours,
+  root,
+  startAgent,
+} from "./agent_process.ts";
 import { Api } from "./api.ts";
 import { megabytes, type Row, seconds } from "./measure.ts";
 
@@ -92,7 +100,7 @@ async function measureExternal<T>(measure: (simulation: Simulation) => Promise<T
 export async function withSimulation<T>(
   flavour: "deno" | "bun",
   options: SimulationOptions,
-  run: (simulation: Simulation) => Promise<T>,
+  run: (simulation: Simulation & { agent: AgentProcess }) => Promise<T>,
 ): Promise<T> {
   const agent = await startAgent({
     flavour,
@@ -107,7 +115,8 @@ export async function withSimulation<T>(
   const api = new Api(agent.address);
   let before = { server: 0, devices: 0 };
   const now = () => ({ server: cpuSecondsOf(agent.pid), devices: cpuSecondsOf(devices.pid) });
-  const simulation: Simulation = {
+  const simulation: Simulation & { agent: AgentProcess } = {
+    agent,
     api,
     mark: () => before = now(),
     cost() {
@@ -134,7 +143,7 @@ export async function withSimulation<T>(
 }
 
 /** The most memory that the process ever had resident. */
-function peakOf(pid: number): string {
+export function peakOf(pid: number): string {
   const kb = /^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "0";
   return megabytes(Number(kb) / 1024);
 }
