@@ -10,10 +10,13 @@ import { ConfigError } from "../core/errors.ts";
 import type { AutopilotConfiguration, SchedulerConfiguration } from "../core/types.ts";
 import { type ClientConfig, clientConfigDefaults } from "../client/config.ts";
 import type { ServerConfig } from "../server/context.ts";
+import { gossipKeyError } from "../server/gossip_crypto.ts";
 import { checkLimits } from "./config_limits.ts";
+import { isProviderEntry } from "./join_provider.ts";
+import { type JoinSettings, joinSettings } from "./join_settings.ts";
 
 type Duration = string;
-interface RawJoin {
+export interface RawJoin {
   retry_join?: string[];
   start_join?: string[];
   retry_max?: number;
@@ -88,7 +91,7 @@ export interface RawServer extends RawJoin {
   raft_protocol?: number;
   non_voting_server?: boolean;
   rejoin_after_leave?: boolean;
-  /** Base64 key of 32 (16, 24) bytes. */
+  /** Base64 key of 32 bytes. */
   encrypt?: string;
   default_scheduler_config?: {
     scheduler_algorithm?: string;
@@ -153,19 +156,9 @@ export type ServerSettings =
     storage: "libsql" | "inmem";
     join: JoinSettings;
     rejoinAfterLeave: boolean;
-    /** Key of gossip, "" for none. */
+    /** Base64 key that seeds gossip's keyring, "" for plain gossip. Never shown. */
     encrypt: string;
   };
-
-/** Which servers to join, and how long to try. */
-export interface JoinSettings {
-  /** The start fails when none of these answers. */
-  startJoin: string[];
-  retryJoin: string[];
-  retryIntervalMs: number;
-  /** 0: for ever. */
-  retryMax: number;
-}
 
 export interface AgentConfig {
   dev: boolean;
@@ -188,6 +181,8 @@ export interface AgentConfig {
   server: ServerSettings | null;
   /** allocDir is "" in -dev without a data dir: the agent makes a temporary one. */
   client: ClientConfig | null;
+  /** How the device finds servers besides those that client.servers names by address. */
+  clientJoin: JoinSettings | null;
   /** The merged files and flags: what /v1/agent/self shows. */
   raw: RawConfig;
 }
@@ -231,10 +226,14 @@ export function resolveConfig(raw: RawConfig, options: { dev: boolean }): AgentC
     plugins: pluginConfigs(raw, dev),
     server: null,
     client: null,
+    clientJoin: null,
     raw,
   };
   if (isServer) config.server = serverSettings(raw, config);
-  if (isClient) config.client = clientConfig(raw, config);
+  if (isClient) {
+    config.clientJoin = joinSettings("client", raw.client ?? {});
+    config.client = clientConfig(raw, config, config.clientJoin);
+  }
   return config;
 }
 
@@ -341,7 +340,13 @@ export function parseSize(text: string, path: string): number {
 function serverSettings(raw: RawConfig, config: AgentConfig): ServerSettings {
   const server = raw.server ?? {};
   const ms = (key: string, fallback: number) => milliseconds(server, "server", key, fallback);
-  const join = { ...server, ...server.server_join };
+  const wrongKey = server.encrypt ? gossipKeyError(server.encrypt) : null;
+  if (wrongKey) {
+    throw new ConfigError(
+      `Invalid encryption key: server.encrypt must be 32 bytes in base64, but ${wrongKey}: ` +
+        "make one with `nomad operator gossip keyring generate`",
+    );
+  }
   const priorityMax = server.job_max_priority ?? 100;
   if (priorityMax < 100 || priorityMax > 32766) {
     throw new ConfigError(`server.job_max_priority must be between 100 and 32766: got ${priorityMax}`);
@@ -351,12 +356,7 @@ function serverSettings(raw: RawConfig, config: AgentConfig): ServerSettings {
     datacenter: config.datacenter,
     dataDir: server.data_dir ?? (config.dataDir ? joinPath(config.dataDir, "server") : null),
     storage: storageOf(raw, config.dev, config.dataDir),
-    join: {
-      startJoin: join.start_join ?? [],
-      retryJoin: join.retry_join ?? [],
-      retryIntervalMs: milliseconds({ ...join }, "server.server_join", "retry_interval", 30_000),
-      retryMax: join.retry_max ?? 0,
-    },
+    join: joinSettings("server", server),
     rejoinAfterLeave: server.rejoin_after_leave ?? false,
     encrypt: server.encrypt ?? "",
     bootstrapExpect: server.bootstrap_expect ?? (config.dev ? 1 : 0),
@@ -437,18 +437,14 @@ function schedulerConfig(server: RawServer): Partial<SchedulerConfiguration> {
   };
 }
 
-function clientConfig(raw: RawConfig, config: AgentConfig): ClientConfig {
+function clientConfig(raw: RawConfig, config: AgentConfig, join: JoinSettings): ClientConfig {
   const client = raw.client ?? {};
   const ms = (key: string, fallback: number) => milliseconds(client, "client", key, fallback);
   const { dev, dataDir } = config;
-  const servers = [...(client.servers ?? []), ...(client.server_join?.retry_join ?? [])];
-  const cloud = servers.find((server) => server.includes("provider="));
-  if (cloud) {
-    throw new ConfigError(
-      `client: finding servers by ${JSON.stringify(cloud)} is not built yet: name their addresses`,
-    );
-  }
-  if (servers.length === 0 && !(raw.server?.enabled ?? dev)) {
+  // A provider's addresses are not known yet: it belongs to what is tried again and again.
+  const servers = (client.servers ?? []).filter((server) => !isProviderEntry(server));
+  join.retryJoin.push(...(client.servers ?? []).filter(isProviderEntry));
+  if (servers.length + join.retryJoin.length === 0 && !(raw.server?.enabled ?? dev)) {
     throw new ConfigError(
       'client.servers is empty: name at least one server, for example servers = ["10.0.0.11:4647"]',
     );

@@ -2,6 +2,7 @@
 import { ConfigError } from "../core/errors.ts";
 import { parseDuration } from "../core/duration.ts";
 import { suggestName } from "../jobspec/diagnostics.ts";
+import { gossipKeyError } from "../server/gossip_crypto.ts";
 import type { RawConfig } from "./config.ts";
 import { mergeRaw, mergeValue } from "./config_merge.ts";
 import { type Entry, isEntries, type Plain, toPlain } from "./config_reader.ts";
@@ -164,9 +165,21 @@ class Checker {
         return Object.fromEntries(
           value.map((inner) => [inner.name, this.#text(inner, `${name}.${inner.name}`)]),
         );
+      case "gossipKey":
+        return this.#gossipKey(entry, name);
       case "any":
         return toPlain(value);
     }
+  }
+
+  /** A secret: said to be wrong without being shown. */
+  #gossipKey(entry: Entry, name: string): string {
+    const wrong = typeof entry.value === "string" ? gossipKeyError(entry.value) : "it is no string";
+    if (typeof entry.value === "string" && (entry.value === "" || wrong === null)) return entry.value;
+    throw this.error(
+      entry,
+      `${name} must be 32 bytes in base64, but ${wrong}: make one with \`nomad operator gossip keyring generate\``,
+    );
   }
 
   #text(entry: Entry, name: string): string {

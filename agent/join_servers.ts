@@ -3,7 +3,7 @@ import { ConfigError, errorText } from "../core/errors.ts";
 import { formatHostPort } from "../core/resolve.ts";
 import { SERF_PORT } from "../server/gossip_node.ts";
 import type { Membership } from "../server/membership.ts";
-import type { JoinSettings } from "./config.ts";
+import type { JoinSettings } from "./join_settings.ts";
 import { discover, Joiner, type JoinerOptions } from "./joiner.ts";
 
 export type JoinServersOptions =

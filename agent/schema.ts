@@ -5,7 +5,17 @@
 // A key is `used`, `later` (known, without effect in this version: one warning when a file sets it) or `refused`
 // (known, and starting without it would be unsafe or wrong: the agent does not start when it is set).
 
-export type Scalar = "string" | "bool" | "int" | "float" | "duration" | "size" | "strings" | "map" | "any";
+export type Scalar =
+  | "string"
+  | "bool"
+  | "int"
+  | "float"
+  | "duration"
+  | "size"
+  | "strings"
+  | "map"
+  | "any"
+  | "gossipKey";
 
 export type Key =
   & { use: "used" | "later" | "refused"; why?: string }
@@ -91,7 +101,7 @@ const SERVER: Keys = {
       ),
     ),
   }),
-  encrypt: used("string"),
+  encrypt: used("gossipKey"),
   ...each("authoritative_region redundancy_zone upgrade_version oidc_issuer log_file", later("string")),
   ...each("protocol_version plan_apply_pipeline", later("int")),
   ...each("enable_event_broker non_production", later("bool")),

@@ -5,6 +5,8 @@ import { arch, cpus, platform } from "node:os";
 import { runtime } from "../core/runtime.ts";
 import { NOMAD_VERSION } from "../core/version.ts";
 import { type AgentConfig, joinAddress } from "./config.ts";
+import { entryName } from "./join_provider.ts";
+import type { JoinSettings } from "./join_settings.ts";
 
 const S = 1e9;
 const hidden = (value: unknown) => value ? "<redacted>" : "";
@@ -255,19 +257,18 @@ function serverSelf(config: AgentConfig): Record<string, unknown> {
     RootKeyGCThreshold: "",
     RootKeyRotationThreshold: "",
     Search: { FuzzyEnabled: true, LimitQuery: 20, LimitResults: 100, MinTermLength: 2 },
-    ServerJoin: joinSelf(config),
+    ServerJoin: joinSelf(config.server?.join),
     StartJoin: [],
     StartTimeout: "",
     UpgradeVersion: "",
   };
 }
 
-function joinSelf(config: AgentConfig): Record<string, unknown> {
-  const join = config.server?.join;
+function joinSelf(join: JoinSettings | null | undefined): Record<string, unknown> {
   if (!join) return JOIN_DEFAULTS;
   return {
     RetryInterval: join.retryIntervalMs * 1e6,
-    RetryJoin: join.retryJoin,
+    RetryJoin: join.retryJoin.map(entryName),
     RetryMaxAttempts: join.retryMax,
     StartJoin: join.startJoin.length > 0 ? join.startJoin : null,
   };
@@ -347,7 +348,7 @@ function clientSelf(config: AgentConfig): Record<string, unknown> {
       MemoryMB: client.reserved?.memory ?? 0,
       ReservedPorts: client.reserved?.reserved_ports ?? "",
     },
-    ServerJoin: JOIN_DEFAULTS,
+    ServerJoin: joinSelf(config.clientJoin),
     Servers: client.servers ?? null,
     StateDir: client.state_dir ?? "",
     TemplateConfig: TEMPLATE_DEFAULTS,

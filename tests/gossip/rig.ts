@@ -52,7 +52,7 @@ export async function startServer(
   name: string,
   options: Partial<MembershipOptions> & { port?: number } = {},
 ): Promise<TestServer> {
-  let node: GossipNode | undefined;
+  let node: GossipNode | undefined = undefined;
   const listener = await listen({
     hostname: "127.0.0.1",
     port: options.port ?? 0,
