@@ -38,19 +38,21 @@ class SystemRandom implements Random {
   #pool = new Uint8Array(4096);
   #used = 4096;
 
-  #take(count: number): Uint8Array {
+  /** Position of `count` fresh bytes in the pool. */
+  #draw(count: number): number {
     if (this.#used + count > this.#pool.length) {
       randomFillSync(this.#pool);
       this.#used = 0;
     }
     this.#used += count;
-    return this.#pool.subarray(this.#used - count, this.#used);
+    return this.#used - count;
   }
 
   float(): number {
-    const b = this.#take(6);
-    return (((b[0]! << 16) | (b[1]! << 8) | b[2]!) * 2 ** 24 + ((b[3]! << 16) | (b[4]! << 8) | b[5]!)) /
-      2 ** 48;
+    const at = this.#draw(6);
+    const b = this.#pool;
+    return (((b[at]! << 16) | (b[at + 1]! << 8) | b[at + 2]!) * 2 ** 24 +
+      ((b[at + 3]! << 16) | (b[at + 4]! << 8) | b[at + 5]!)) / 2 ** 48;
   }
 
   int(below: number): number {
@@ -58,19 +60,32 @@ class SystemRandom implements Random {
   }
 
   uuid(): string {
-    return formatUuid(this.#take(16));
+    return formatUuid(this.#pool, this.#draw(16));
   }
 }
 
-const HEX = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, "0"));
+/** Code units of the two hex digits of every byte. */
+const HIGH = Uint8Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0").charCodeAt(0));
+const LOW = Uint8Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0").charCodeAt(1));
+const DASH = "-".charCodeAt(0);
+const VERSION = "4".charCodeAt(0);
 
-/** Sixteen random bytes → version-4 UUID text. */
-export function formatUuid(b: Uint8Array): string {
-  const h = (i: number) => HEX[b[i]!]!;
-  const v4 = HEX[(b[6]! & 0x0f) | 0x40]!;
-  const variant = HEX[(b[8]! & 0x3f) | 0x80]!;
-  return `${h(0)}${h(1)}${h(2)}${h(3)}-${h(4)}${h(5)}-${v4}${h(7)}-${variant}${h(9)}-` +
-    `${h(10)}${h(11)}${h(12)}${h(13)}${h(14)}${h(15)}`;
+/**
+ * Sixteen random bytes, from `at` on → version-4 UUID text. Made of code units at once: a text that was put together from
+ * parts stays a rope in V8, larger to keep, and whatever holds one is encoded as JSON at half the speed.
+ */
+export function formatUuid(b: Uint8Array, at = 0): string {
+  const high = (i: number) => HIGH[b[at + i]!]!;
+  const low = (i: number) => LOW[b[at + i]!]!;
+  const variant = HIGH[(b[at + 8]! & 0x3f) | 0x80]!;
+  // deno-fmt-ignore
+  return String.fromCharCode(
+    high(0), low(0), high(1), low(1), high(2), low(2), high(3), low(3), DASH,
+    high(4), low(4), high(5), low(5), DASH,
+    VERSION, low(6), high(7), low(7), DASH,
+    variant, low(8), high(9), low(9), DASH,
+    high(10), low(10), high(11), low(11), high(12), low(12), high(13), low(13), high(14), low(14), high(15), low(15),
+  );
 }
 
 export const systemRandom: Random = new SystemRandom();

@@ -10,34 +10,43 @@ export type NewEvaluation =
   & Pick<Evaluation, "ID" | "Namespace" | "Priority" | "Type" | "TriggeredBy" | "JobID" | "CreateTime">
   & Partial<Evaluation>;
 
+/** All fields in their order, so that every evaluation has one shape. */
+const BLANK: Evaluation = {
+  ID: "",
+  Namespace: "",
+  Priority: 0,
+  Type: "service",
+  TriggeredBy: "",
+  JobID: "",
+  JobModifyIndex: 0,
+  NodeID: "",
+  NodeModifyIndex: 0,
+  DeploymentID: "",
+  Status: "pending",
+  StatusDescription: "",
+  Wait: 0,
+  WaitUntil: null,
+  NextEval: "",
+  PreviousEval: "",
+  BlockedEval: "",
+  FailedTGAllocs: null,
+  ClassEligibility: null,
+  QuotaLimitReached: "",
+  EscapedComputedClass: false,
+  AnnotatePlan: false,
+  QueuedAllocations: null,
+  PlanAnnotations: null,
+  SnapshotIndex: 0,
+  LeaderACL: "",
+  CreateIndex: 0,
+  ModifyIndex: 0,
+  CreateTime: 0,
+  ModifyTime: 0,
+};
+
 /** A pending evaluation with everything else unset. */
 export function newEvaluation(fields: NewEvaluation): Evaluation {
-  return {
-    JobModifyIndex: 0,
-    NodeID: "",
-    NodeModifyIndex: 0,
-    DeploymentID: "",
-    Status: "pending",
-    StatusDescription: "",
-    Wait: 0,
-    WaitUntil: null,
-    NextEval: "",
-    PreviousEval: "",
-    BlockedEval: "",
-    FailedTGAllocs: null,
-    ClassEligibility: null,
-    QuotaLimitReached: "",
-    EscapedComputedClass: false,
-    AnnotatePlan: false,
-    QueuedAllocations: null,
-    PlanAnnotations: null,
-    SnapshotIndex: 0,
-    LeaderACL: "",
-    CreateIndex: 0,
-    ModifyIndex: 0,
-    ModifyTime: fields.CreateTime,
-    ...fields,
-  };
+  return { ...BLANK, ModifyTime: fields.CreateTime, ...fields };
 }
 
 /** Source of ids and time for what a proposer stamps. */
