@@ -20,6 +20,7 @@ import { AgentLog, type LogOptions } from "./agent/logging.ts";
 import { maybeExecSocket } from "./agent/exec_socket.ts";
 import { agentFacade } from "./agent/facade.ts";
 import { forwarder } from "./agent/forward.ts";
+import { DeviceJoin } from "./agent/join_devices.ts";
 import { joinServers } from "./agent/join_servers.ts";
 import { LocalApi } from "./agent/local_api.ts";
 import { Client, type ClientEvent } from "./client/client.ts";
@@ -95,6 +96,7 @@ export class Agent {
   #handle: (request: Request, remoteAddress: string) => Response | Promise<Response> = starting;
   #temporaryDir: string | null = null;
   #endJoin: (() => void) | null = null;
+  #deviceJoin: DeviceJoin | null = null;
   #fail: (reason: string) => void = () => undefined;
   /** Resolves with the reason when the running agent cannot go on (no other server found after retry_max attempts). */
   readonly failure: Promise<string> = new Promise((resolve) => this.#fail = resolve);
@@ -149,6 +151,7 @@ export class Agent {
   /** Stops in order: device, server, gossip, listeners. */
   async stop(): Promise<void> {
     this.#endJoin?.();
+    this.#deviceJoin?.stop();
     if (this.client) {
       if (this.config.dev && !this.config.dataDir) await this.client.killAll();
       await this.client.stop();
@@ -284,6 +287,7 @@ export class Agent {
   async #startClient(): Promise<void> {
     try {
       await this.client?.start();
+      this.#findServers();
     } catch (error) {
       const { code, path } = error as NodeJS.ErrnoException;
       if (!["EACCES", "EROFS", "ENOTDIR", "EPERM", "ENOSPC"].includes(code ?? "") || path === undefined) {
@@ -294,6 +298,19 @@ export class Agent {
         `Cannot use the device's directories: ${text}: set data_dir to a writable folder`,
       );
     }
+  }
+
+  /** Looks for the servers that the device is to dial. */
+  #findServers(): void {
+    const { clientJoin } = this.config;
+    if (!this.client || !clientJoin) return;
+    this.#deviceJoin = new DeviceJoin(this.client.session, {
+      ...clientJoin,
+      clock: systemClock,
+      logger: this.setup.log.module("agent.joiner"),
+      onExhausted: (reason) => this.#fail(reason),
+    });
+    this.#deviceJoin.start();
   }
 
   /** A driver that the configuration names and that this machine cannot run is said at once, in one line. */
@@ -334,6 +351,7 @@ export class Agent {
 
   #onClientEvent(event: ClientEvent): void {
     if (event.type === "connected" || event.type === "disconnected") {
+      this.#deviceJoin?.onConnection(event.type === "connected");
       this.#emit("connection", { connected: event.type === "connected" });
     }
     if (event.type !== "allocation") return;

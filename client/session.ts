@@ -57,6 +57,8 @@ export class Session implements ServiceSink {
   #stopped = true;
   #generation = 0;
   #servers: string[];
+  /** What was found for it since: outlives a server's list of members, as the configured ones do. */
+  #found: string[] = [];
   #next = 0;
   #failures = 0;
   #redirect = "";
@@ -122,6 +124,18 @@ export class Session implements ServiceSink {
   setServers(servers: string[]): void {
     this.#servers = [...servers];
     this.#next = 0;
+    this.#dialIfIdle();
+  }
+
+  /** Servers that were found by name or provider: tried beside the known ones, and first where those do not answer. */
+  offerServers(found: readonly string[]): void {
+    this.#found = [...found];
+    const fresh = found.filter((server) => !this.#servers.includes(server));
+    this.#servers = this.#welcomed ? [...this.#servers, ...fresh] : [...fresh, ...this.#servers];
+    if (fresh.length === 0 || this.#welcomed) return;
+    this.#next = 0;
+    this.#failures = 0;
+    this.#dialIfIdle();
   }
 
   /** The state of an allocation changed. */
@@ -187,7 +201,9 @@ export class Session implements ServiceSink {
     if (this.#stopped) return;
     const server = this.#redirect || this.#servers[this.#next % Math.max(1, this.#servers.length)];
     if (!server) {
-      this.options.logger.error("no servers are configured: set client.servers");
+      this.options.logger.warn(
+        "no server is known yet: name some in client.servers or client.server_join.retry_join",
+      );
       return;
     }
     if (!this.#redirect) this.#next++;
@@ -206,6 +222,13 @@ export class Session implements ServiceSink {
       close: (reason) => this.#closed(generation, reason),
     });
     if (mine()) this.#socket = socket;
+  }
+
+  /** Ends the wait for the next attempt. */
+  #dialIfIdle(): void {
+    if (this.#stopped || this.#socket) return;
+    this.#cancelDial?.();
+    this.#dial();
   }
 
   #hello(): void {
@@ -313,7 +336,7 @@ export class Session implements ServiceSink {
     this.#ttlMs = message.heartbeatTtlMs;
     // Configured servers stay at the end: they may be names that outlive today's members.
     if (message.servers.length > 0) {
-      this.#servers = [...new Set([...message.servers, ...this.options.servers])];
+      this.#servers = [...new Set([...message.servers, ...this.options.servers, ...this.#found])];
     }
     this.options.logger.info("connected to server", { server: this.server, status: message.nodeStatus });
     this.options.onConnection(true);
