@@ -14,11 +14,20 @@ export class AssertionError extends Error {
   override readonly name = "AssertionError";
 }
 
-/** This server is not the leader. `leader` is its HTTP address (`host:port`), or "" while an election runs. */
+/**
+ * This server is not the leader. `leader` is its HTTP address (`host:port`), or "" while an election runs. `fate`
+ * "unknown": leadership was lost while the command was under way, and the next leader may have it or not.
+ */
 export class NotLeaderError extends Error {
   override readonly name = "NotLeaderError";
-  constructor(readonly leader: string) {
-    super(leader ? `Not the leader; the leader is ${leader}` : "No cluster leader");
+  constructor(readonly leader: string, readonly fate: "not proposed" | "unknown" = "not proposed") {
+    super(
+      fate === "unknown"
+        ? "Leadership was lost while this write was under way: whether it was done is not known"
+        : leader
+        ? `Not the leader; the leader is ${leader}`
+        : "No cluster leader",
+    );
   }
 }
 

@@ -23,6 +23,7 @@ const enum Frame {
 
 const WINDOW_BYTES = 256 * 1024;
 const CHUNK_BYTES = 32 * 1024;
+/** Open at once on a connection, unless it was made for more. */
 const STREAMS_MAX = 1024;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -49,12 +50,22 @@ class Exchange {
 export class Mux {
   #exchanges = new Map<number, Exchange>();
   #nextId: number;
+  readonly #streamsMax: number;
   #handler: FetchHandler = () => new Response("Nothing is served on this connection", { status: 404 });
   #closed: Error | undefined;
 
   /** `dialled`: true on the side that opened the connection. `send` must copy or transmit the frame at once. */
-  constructor(private readonly send: (frame: Uint8Array) => void, options: { dialled: boolean }) {
+  constructor(
+    private readonly send: (frame: Uint8Array) => void,
+    options: { dialled: boolean; streamsMax?: number },
+  ) {
     this.#nextId = options.dialled ? 1 : 2;
+    this.#streamsMax = options.streamsMax ?? STREAMS_MAX;
+  }
+
+  /** Exchanges that are under way. */
+  get open(): number {
+    return this.#exchanges.size;
   }
 
   /** Answers the other side's requests from now on. */
@@ -65,8 +76,10 @@ export class Mux {
   /** Sends a request to the other side. Rejects when the connection ends or the request's signal fires first. */
   fetch(request: Request): Promise<Response> {
     if (this.#closed) return Promise.reject(this.#closed);
-    if (this.#exchanges.size >= STREAMS_MAX) {
-      return Promise.reject(new Error(`Cannot open a stream: ${STREAMS_MAX} are open on this connection`));
+    if (this.#exchanges.size >= this.#streamsMax) {
+      return Promise.reject(
+        new Error(`Cannot open a stream: ${this.#streamsMax} are open on this connection`),
+      );
     }
     const exchange = new Exchange(this.#nextId);
     this.#nextId += 2;
@@ -139,7 +152,7 @@ export class Mux {
       throw new Error(`Malformed stream frame: stream ${id} cannot be opened`);
     }
     const exchange = new Exchange(id);
-    if (this.#exchanges.size >= STREAMS_MAX) {
+    if (this.#exchanges.size >= this.#streamsMax) {
       return this.#sendText(Frame.Reset, id, "too many streams are open");
     }
     const open = readOpen(payload);

@@ -18,6 +18,8 @@ import type {
 
 export const PROTOCOL_VERSION = 1;
 export const DEVICE_PATH = "/v1/device";
+/** Where a server connects to another to send requests of the API on (server/hops.ts). */
+export const SERVER_PATH = "/v1/server";
 
 /** Device → server. */
 export type DeviceMessage =

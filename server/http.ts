@@ -1,8 +1,7 @@
 // The API of an agent as one Hono app: Request in, Response out, no sockets. Mounts the routes of http_<resource>.ts,
-// sends what is the leader's to the leader, and turns errors into the API's plain texts.
+// lets serving.ts find who answers, and turns errors into the API's plain texts.
 //
-// Invariants: no answer holds a stack trace; a request is forwarded at most once; what is not a route is an empty
-// 404, a route with another method a 405.
+// Invariants: no answer holds a stack trace; what is not a route is an empty 404, a route with another method a 405.
 import { Hono } from "hono";
 import { ApiError, errorText, NotLeaderError, StorageError } from "../core/errors.ts";
 import { agentRoutes } from "./http_agent.ts";
@@ -25,14 +24,13 @@ import { searchRoutes } from "./http_search.ts";
 import { serviceRoutes } from "./http_services.ts";
 import { absentRoutes } from "./http_absent.ts";
 import { systemRoutes } from "./http_system.ts";
+import { FATE_HEADER, Serving } from "./serving.ts";
 
 export type { AgentFacade, Health, HttpDeps, LocalClient } from "./http_api.ts";
 
-/** Marks a request that another server sent on, so that it is not sent on again. */
-export const FORWARDED_HEADER = "x-nomad-forwarded";
-/** How long a request waits for an election to end. */
-const ELECTION_WAIT_MS = 5_000;
-const ELECTION_POLL_MS = 25;
+const AFTER_UNKNOWN_FATE =
+  "Look at what you wanted to change before you send it again; a write that carries an " +
+  "Idempotency-Key header can be repeated safely";
 
 const ROUTES: Route[] = [
   ...jobsRoutes,
@@ -79,9 +77,11 @@ function redirect(request: Request, path: string): Response {
 
 class Dispatcher implements Api {
   #reads: Reads | null;
+  #serving: Serving | null;
 
   constructor(readonly deps: HttpDeps) {
     this.#reads = deps.server && new Reads(deps.server);
+    this.#serving = deps.server && new Serving({ server: deps.server, forward: deps.forward });
   }
 
   get server() {
@@ -92,6 +92,11 @@ class Dispatcher implements Api {
   get reads(): Reads {
     if (!this.#reads) throw new ApiError(501, "This agent is not a server: ask one of the servers");
     return this.#reads;
+  }
+
+  atLeader(q: Exchange, handler: Handler): Response | Promise<Response> {
+    if (!this.#serving) return this.deps.forward(q.request, null);
+    return this.#serving.atLeader(q, this, handler, { repeatable: "reads" });
   }
 
   async run(route: Route, request: Request): Promise<Response> {
@@ -128,30 +133,17 @@ class Dispatcher implements Api {
     if (route.scope === "agent") return handler(q, this);
     const region = q.parameter("region");
     if (region !== "" && region !== this.deps.region) throw new ApiError(500, "No path to region");
-    const { server } = this.deps;
-    if (!server) return this.deps.forward(q.request, null);
-    if (server.log.isLeader || (q.method === "GET" && q.options.stale)) return handler(q, this);
-    return this.#atLeader(q, handler);
-  }
-
-  /** Answers here once this server leads, or sends the request to who does. */
-  async #atLeader(q: Exchange, handler: Handler): Promise<Response> {
-    const { log, clock } = this.server;
-    const forwarded = q.request.headers.has(FORWARDED_HEADER);
-    for (const end = clock.monotonicMs() + ELECTION_WAIT_MS; clock.monotonicMs() < end;) {
-      if (log.isLeader) return await handler(q, this);
-      const leader = log.leader;
-      if (leader && leader.httpAddress !== "" && leader.id !== this.server.config.id && !forwarded) {
-        return await this.deps.forward(q.request, leader.httpAddress);
-      }
-      await new Promise<void>((resolve) => clock.after(ELECTION_POLL_MS, resolve));
-    }
-    throw new NotLeaderError("");
+    if (!this.#serving) return this.deps.forward(q.request, null);
+    if (route.scope === "anyServer") return handler(q, this);
+    return this.#serving.answer(q, this, handler);
   }
 
   failure(error: unknown): Response {
     if (error instanceof ApiError) return textReply(error.status, error.message);
-    if (error instanceof NotLeaderError) return textReply(500, "No cluster leader");
+    if (error instanceof NotLeaderError) {
+      if (error.fate === "not proposed") return textReply(500, "No cluster leader");
+      return textReply(500, `${error.message}. ${AFTER_UNKNOWN_FATE}`, { [FATE_HEADER]: "unknown" });
+    }
     if (error instanceof StorageError) {
       return textReply(error.kind === "full" || error.kind === "locked" ? 503 : 500, error.message);
     }

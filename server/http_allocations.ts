@@ -107,7 +107,7 @@ function allocationServices(q: Exchange, api: Api): Promise<Response> {
 }
 
 /** Checks run on the device: it answers. */
-function allocationChecks(q: Exchange, api: Api): Promise<Response> {
+function allocationChecks(q: Exchange, api: Api): Response | Promise<Response> {
   const id = q.path.slice(PREFIX.length, -"/checks".length);
   return forwardToAllocation(q, api, id, `/v1/client/allocation/${id}/checks`);
 }

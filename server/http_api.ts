@@ -68,8 +68,8 @@ export interface HttpDeps {
   clock: Clock;
   logger: Logger;
   /**
-   * Sends a request to another server and gives its answer. `address` is the host:port of that server's API, null for
-   * any server that the agent knows. Rejects when it cannot be reached.
+   * Sends a request to another server and gives its answer. `address` is the host:port of that server's rpc listener,
+   * null for any server that the agent knows. Rejects with HopError, or ApiError for null.
    */
   forward(request: Request, address: string | null): Promise<Response>;
   /** Serves /ui/…; null without a web page. */
@@ -84,6 +84,8 @@ export interface Api {
   /** The server; only for routes of scope "server". */
   readonly server: ServerContext;
   readonly reads: Reads;
+  /** Runs `handler` on the server that leads: here or, the request sent on, there. Reads may be asked for twice. */
+  atLeader(q: Exchange, handler: Handler): Response | Promise<Response>;
 }
 
 export type Handler = (q: Exchange, api: Api) => Response | Promise<Response>;
@@ -92,8 +94,8 @@ export type Method = "GET" | "PUT" | "POST" | "DELETE";
 export interface Route {
   /** Exact path, or one that ends in "/*" for everything below. */
   path: string;
-  /** Who answers: the cluster's servers (forwarded to the leader) or this very agent. */
-  scope: "server" | "agent";
+  /** Who answers: the cluster's servers (serving.ts finds which), whichever server is asked, or this very agent. */
+  scope: "server" | "anyServer" | "agent";
   methods: Partial<Record<Method, Handler>> | Handler;
 }
 

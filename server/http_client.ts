@@ -92,24 +92,23 @@ function allocation(q: Exchange, api: Api): Response | Promise<Response> {
 }
 
 /** Sends the request to the device that has the allocation; `path` replaces the request's own. */
-export async function forwardToAllocation(
+export function forwardToAllocation(
   q: Exchange,
   api: Api,
   id: string,
   path: string | null,
-): Promise<Response> {
+): Response | Promise<Response> {
   const { deps } = api;
-  const request = path === null ? q.request : withPath(q.request, path);
-  if (deps.localClient?.hasAllocation(id)) return await deps.localClient.fetch(request);
-  if (!deps.server) {
-    // A device's own checks of a malformed request come before the question where the allocation is.
-    if (!looksLikeId(id) && deps.localClient) return await deps.localClient.fetch(request);
-    return await deps.forward(q.request, null);
-  }
-  checkUuid(id, "alloc lookup failed: ");
-  const found = deps.server.state.alloc(id);
-  if (!found) throw new ApiError(404, `Unknown allocation ${JSON.stringify(id)}`);
-  return await toNode(q, api, found.NodeID, request);
+  const request = () => path === null ? q.request : withPath(q.request, path);
+  if (deps.localClient?.hasAllocation(id)) return deps.localClient.fetch(request());
+  // A device's own checks of a malformed request come before the question where the allocation is.
+  if (!deps.server && !looksLikeId(id) && deps.localClient) return deps.localClient.fetch(request());
+  if (deps.server) checkUuid(id, "alloc lookup failed: ");
+  return api.atLeader(q, () => {
+    const found = api.server.state.alloc(id);
+    if (!found) throw new ApiError(404, `Unknown allocation ${JSON.stringify(id)}`);
+    return toNode(api, found.NodeID, request());
+  });
 }
 
 function looksLikeId(id: string): boolean {
@@ -123,30 +122,25 @@ function withPath(request: Request, path: string): Request {
 }
 
 /** `node_id` names the device; without it the agent's own is meant. `unknownStatus`: what an unknown one gets. */
-async function byNode(q: Exchange, api: Api, unknownStatus: number): Promise<Response> {
+function byNode(q: Exchange, api: Api, unknownStatus: number): Response | Promise<Response> {
   const { deps } = api;
   const id = q.parameter("node_id");
   const local = deps.localClient;
   if (id === "") {
-    if (local) return await local.fetch(q.request);
+    if (local) return local.fetch(q.request);
     throw new ApiError(400, "No local Node and node_id not provided");
   }
-  if (local?.nodeId === id) return await local.fetch(q.request);
-  if (!deps.server) return await deps.forward(q.request, null);
-  checkUuid(id, "node lookup failed: ");
-  if (!deps.server.state.node(id)) throw new ApiError(unknownStatus, `Unknown node ${id}`);
-  return await toNode(q, api, id, q.request);
+  if (local?.nodeId === id) return local.fetch(q.request);
+  if (deps.server) checkUuid(id, "node lookup failed: ");
+  return api.atLeader(q, () => {
+    if (!api.server.state.node(id)) throw new ApiError(unknownStatus, `Unknown node ${id}`);
+    return toNode(api, id, q.request);
+  });
 }
 
-/** Devices keep their connection at the leader, so another server asks there. */
-async function toNode(q: Exchange, api: Api, nodeId: string, request: Request): Promise<Response> {
-  const { deps, server } = api;
-  if (deps.localClient?.nodeId === nodeId) return await deps.localClient.fetch(request);
-  if (server.devices.connected(nodeId)) return await server.devices.fetch(nodeId, request);
-  const { log } = server;
-  const address = log.isLeader ? "" : log.leader?.httpAddress ?? "";
-  if (address === "" || q.request.headers.has("x-nomad-forwarded")) {
-    throw new ApiError(404, "No path to node");
-  }
-  return await deps.forward(q.request, address);
+/** Devices keep their connection at the leader. */
+function toNode({ deps, server }: Api, nodeId: string, request: Request): Promise<Response> {
+  if (deps.localClient?.nodeId === nodeId) return deps.localClient.fetch(request);
+  if (server.devices.connected(nodeId)) return server.devices.fetch(nodeId, request);
+  throw new ApiError(404, "No path to node");
 }

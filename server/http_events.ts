@@ -14,7 +14,7 @@ const encoder = new TextEncoder();
 const HEARTBEAT = encoder.encode("{}\n");
 
 export const eventRoutes: Route[] = [
-  { path: "/v1/event/stream", scope: "server", methods: { GET: streamEvents } },
+  { path: "/v1/event/stream", scope: "anyServer", methods: { GET: streamEvents } },
 ];
 
 function streamEvents(q: Exchange, api: Api): Response {

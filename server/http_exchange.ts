@@ -23,6 +23,8 @@ export interface ReadOptions {
   /** 0: the default. */
   waitMs: number;
   stale: boolean;
+  /** Confirmed by a majority at the time of the request. */
+  consistent: boolean;
   filter: string;
   /** 0: everything. Negative: nothing but the token of the first. */
   perPage: number;
@@ -108,6 +110,11 @@ export class Exchange {
 
   get acceptsGzip(): boolean {
     return this.request.headers.get("accept-encoding")?.includes("gzip") ?? false;
+  }
+
+  /** Whether somebody asked for the body already. */
+  get bodyRead(): boolean {
+    return this.#body !== undefined;
   }
 
   /** The whole body. Throws ApiError(413) beyond BODY_MAX_BYTES. */
@@ -218,7 +225,8 @@ function readOptions(query: URLSearchParams): ReadOptions {
     prefix: query.get("prefix") ?? "",
     minIndex: readIndex(query.get("index")),
     waitMs: readWait(query.get("wait")),
-    stale: readStale(query),
+    stale: readMode(query, "stale"),
+    consistent: readMode(query, "consistent"),
     filter: query.get("filter") ?? "",
     perPage: readPerPage(query.get("per_page")),
     nextToken: query.get("next_token") ?? "",
@@ -242,12 +250,12 @@ function readWait(text: string | null): number {
   }
 }
 
-function readStale(query: URLSearchParams): boolean {
-  const text = query.get("stale");
+function readMode(query: URLSearchParams, name: "stale" | "consistent"): boolean {
+  const text = query.get(name);
   if (text === null) return false;
   const value = text === "" ? true : parseGoBool(text);
   if (value === null) {
-    throw new ApiError(400, "Expect `true` or `false` for `stale` query string parameter");
+    throw new ApiError(400, `Expect \`true\` or \`false\` for \`${name}\` query string parameter`);
   }
   return value;
 }

@@ -11,7 +11,7 @@ import { Exchange, parseGoBool } from "./http_exchange.ts";
 import { checkUuid } from "./http_list.ts";
 
 /** Runs `command` (a JSON list of words) in a task of the allocation. */
-export function execInAllocation(q: Exchange, api: Api, id: string): Promise<Response> {
+export function execInAllocation(q: Exchange, api: Api, id: string): Response | Promise<Response> {
   const command = readCommand(q.parameter("command"));
   checkFlags(q);
   demandLines(q);
@@ -21,7 +21,7 @@ export function execInAllocation(q: Exchange, api: Api, id: string): Promise<Res
 }
 
 /** Runs the action that the allocation's job defines for one of its tasks. */
-export function runAction(q: Exchange, api: Api): Promise<Response> {
+export function runAction(q: Exchange, api: Api): Response | Promise<Response> {
   checkFlags(q);
   demandLines(q);
   const task = demandTask(q);

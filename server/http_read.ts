@@ -10,6 +10,8 @@ import type { Table } from "./state_reader.ts";
 const WAIT_MAX_MS = 5 * 60_000;
 const CACHE_MAX_LENGTH = 32 * 1024 * 1024;
 const CACHE_MAX_ENTRIES = 256;
+/** The longest duration of 64 bits in nanoseconds. */
+const NEVER_MS = 9_223_372_036_854;
 
 export interface Dependencies {
   tables?: readonly Table[];
@@ -82,7 +84,8 @@ export class Reads {
     return {
       index,
       knownLeader: log.isLeader || log.leader !== null,
-      lastContactMs: stale ? log.lastContactMs : 0,
+      // What was never heard is as long ago as Nomad can say.
+      lastContactMs: stale ? Math.min(log.lastContactMs, NEVER_MS) : 0,
     };
   }
 
@@ -128,12 +131,14 @@ export class Reads {
   }
 }
 
+const UNCACHED = new Set(["index", "wait", "stale", "consistent", "region"]);
+
 /** Everything of the request that decides the answer, but not how long it waits for it. */
 function cacheKey(q: Exchange): string {
   if (q.query.size === 0) return q.path;
   const kept = new URLSearchParams();
   for (const [name, value] of q.query) {
-    if (name !== "index" && name !== "wait" && name !== "stale" && name !== "region") {
+    if (!UNCACHED.has(name)) {
       kept.append(name, value);
     }
   }

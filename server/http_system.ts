@@ -6,7 +6,7 @@ import { write } from "./http_once.ts";
 export const systemRoutes: Route[] = [
   { path: "/v1/status/leader", scope: "server", methods: { GET: leader } },
   { path: "/v1/status/peers", scope: "server", methods: { GET: peers } },
-  { path: "/v1/regions", scope: "server", methods: { GET: regions } },
+  { path: "/v1/regions", scope: "anyServer", methods: { GET: regions } },
   { path: "/v1/system/gc", scope: "server", methods: { PUT: collectGarbage } },
   { path: "/v1/system/reconcile/summaries", scope: "server", methods: { PUT: reconcileSummaries } },
 ];

@@ -575,7 +575,9 @@ class RaftReplica implements Replica {
     this.#barriers = [];
     this.#confirmed = [];
     this.#pendingChars = 0;
-    for (const waiting of [...proposals, ...barriers]) waiting.reject(error);
+    const unknown = error instanceof NotLeaderError ? new NotLeaderError(error.leader, "unknown") : error;
+    for (const proposal of proposals) proposal.reject(unknown);
+    for (const barrier of barriers) barrier.reject(error);
     if (!this.#established) return;
     this.#established = false;
     if (this.#state === "running") {

@@ -6,10 +6,11 @@
 import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { type Dial, dialer } from "../core/dial.ts";
 import type { Clock, Random } from "../core/env.ts";
 import { ApiError, ConfigError, errorText } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
-import { DEVICE_PATH } from "../core/protocol.ts";
+import { DEVICE_PATH, SERVER_PATH } from "../core/protocol.ts";
 import type { RequestInfo } from "../core/runtime.ts";
 import type { Job } from "../core/types.ts";
 import { Cluster } from "./cluster.ts";
@@ -17,6 +18,7 @@ import { answerPeer, CLUSTER_PATH, httpPeerCalls, type PeerCalls } from "./clust
 import type { Command } from "./commands.ts";
 import type { DryRun, ServerConfig, ServerContext } from "./context.ts";
 import { EventBuffer, type EventViews } from "./events.ts";
+import { Hops } from "./hops.ts";
 import { Leader } from "./leader.ts";
 import type { ApplyResult } from "./log.ts";
 import type { Membership } from "./membership.ts";
@@ -37,14 +39,18 @@ const EVENT_VIEWS: EventViews = {
   node: nodeView,
 };
 
+const SERVER_HANDSHAKE_MAX_MS = 2_000;
+
 export interface ServerOptions {
   config: ServerConfig;
   storage: RaftStorage;
   clock: Clock;
   random: Random;
   logger: Logger;
-  /** Answers API requests that devices forward over their connection. */
+  /** Answers API requests that devices and other servers send on over their connections. */
   serveApi(request: Request): Promise<Response> | Response;
+  /** Dials other servers' rpc listeners; over WebSocket by default. */
+  dialServers?: () => Promise<Dial>;
   /** Gossip, started and stopped by whoever made it; without it the members of the log are all that is known. */
   membership?: Membership;
   /** Asks other servers; over HTTP by default. */
@@ -64,6 +70,8 @@ export class Server implements ServerContext {
   readonly log: Replica;
   readonly cluster: Cluster;
   readonly leader: Leader;
+  /** The way of requests to other servers. */
+  readonly hops: Hops;
   readonly #logger: Logger;
 
   constructor(options: ServerOptions) {
@@ -90,6 +98,13 @@ export class Server implements ServerContext {
       beat: (nodeId) => this.leader.beat(nodeId),
       serveApi: options.serveApi,
     });
+    this.hops = new Hops({
+      dial: options.dialServers ??
+        (() => dialer({ path: SERVER_PATH, handshakeTimeoutMs: SERVER_HANDSHAKE_MAX_MS })),
+      clock,
+      logger,
+      serve: options.serveApi,
+    });
     this.#listen();
   }
 
@@ -108,6 +123,7 @@ export class Server implements ServerContext {
   async stop(): Promise<void> {
     this.leader.stop();
     this.devices.closeAll("the server is stopping");
+    this.hops.close();
     await Promise.all([this.cluster.stop(), this.log.stop()]);
   }
 
@@ -115,6 +131,7 @@ export class Server implements ServerContext {
   handleRpc(request: Request, info: RequestInfo): Response | Promise<Response> {
     const path = new URL(request.url).pathname;
     if (path === DEVICE_PATH) return this.devices.accept(info);
+    if (path === SERVER_PATH) return this.hops.accept(info);
     if (path.startsWith("/v1/raft/")) return this.log.handle(request);
     if (path.startsWith(CLUSTER_PATH)) return answerPeer(request, this.cluster);
     return new Response("This is the rpc port, for devices and servers: the API has a port of its own", {

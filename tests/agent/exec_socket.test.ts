@@ -6,19 +6,27 @@ import { WebSocket } from "ws";
 import type { Agent } from "../../agent.ts";
 import { maybeExecSocket } from "../../agent/exec_socket.ts";
 import { forwarder } from "../../agent/forward.ts";
+import { dialer } from "../../core/dial.ts";
+import { systemClock } from "../../core/env.ts";
+import { silentLogger } from "../../core/logger.ts";
 import { NDJSON, readLines } from "../../core/ndjson.ts";
+import { SERVER_PATH } from "../../core/protocol.ts";
 import { listen } from "../../core/runtime.ts";
+import { Hops } from "../../server/hops.ts";
 
 const PATH = "/v1/client/allocation/a/exec?task=t&command=%5B%22x%22%5D";
 const SHAKEN = `${PATH}&ws_handshake=true`;
 type Handle = (request: Request) => Response | Promise<Response>;
 
 /** An agent's listener whose API is `handle`. */
-async function served<T>(handle: Handle, use: (address: string) => Promise<T>): Promise<T> {
+async function served<T>(handle: Handle, use: (address: string) => Promise<T>, hops?: Hops): Promise<T> {
   const listener = await listen({
     hostname: "127.0.0.1",
     port: 0,
-    fetch: (request, info) => maybeExecSocket(request, info, handle) ?? handle(request),
+    fetch: (request, info) =>
+      new URL(request.url).pathname === SERVER_PATH && hops
+        ? hops.accept(info)
+        : maybeExecSocket(request, info, handle) ?? handle(request),
   });
   try {
     return await use(`127.0.0.1:${listener.port}`);
@@ -260,13 +268,16 @@ test("output waits for a user who does not read", async () => {
 });
 
 test("an exchange goes on through another server's API, both ways at once", async () => {
-  const ends: string[] = [];
-  await served((request) => {
-    request.signal.addEventListener("abort", () => ends.push("aborted"));
+  const serve = (request: Request) => {
     assert.equal(request.headers.get("x-nomad-token"), "secret");
     return echo(request);
-  }, async (leader) => {
-    const forward = forwarder({} as Agent);
+  };
+  const parts = { clock: systemClock, logger: silentLogger };
+  const dial = () => dialer({ path: SERVER_PATH, handshakeTimeoutMs: 5000 });
+  const theirs = new Hops({ ...parts, dial, serve });
+  const ours = new Hops({ ...parts, dial, serve: () => new Response("nobody asks") });
+  await served(serve, async (leader) => {
+    const forward = forwarder({ server: { hops: ours }, client: null } as unknown as Agent);
     await served((request) => forward(request, leader), async (address) => {
       const { socket, messages, closed } = await open(address, PATH, { "X-Nomad-Token": "secret" });
       for (let turn = 1; turn <= 3; turn++) {
@@ -276,5 +287,6 @@ test("an exchange goes on through another server's API, both ways at once", asyn
       socket.send('{"close":true}');
       assert.equal(await closed, "1000");
     });
-  });
+    ours.close();
+  }, theirs);
 });

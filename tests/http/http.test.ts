@@ -152,7 +152,7 @@ test("a follower forwards writes and consistent reads to the leader, and answers
   await register(rig, "web");
   rig.log.isLeader = false;
   rig.log.lastContactMs = 12.4;
-  rig.log.leader = { ...rig.log.peer, id: "other", httpAddress: "127.0.0.1:9999" };
+  rig.log.leader = { ...rig.log.peer, id: "other", rpcAddress: "127.0.0.1:9999" };
   assert.equal((await register(rig, "other")).status, 200);
   assert.equal((await rig.get("/v1/jobs")).text, "[]");
   const stale = await rig.get("/v1/jobs?stale");

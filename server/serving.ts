@@ -1,0 +1,236 @@
+// Who answers a request: this server, or the leader on its behalf. Holds requests over an election, sends them on, sends
+// them again where that is safe, and keeps the consistency that was asked for (docs/serving.md).
+//
+// Invariants: a request that may have been executed is sent again only if it changes nothing or carries an id; one that
+// another server sent on is never sent on again; requests sent on are bounded in number and in what is held of
+// them; a caller hears of every failure what is known of his write's fate.
+import { ApiError, NotLeaderError } from "../core/errors.ts";
+import { NDJSON } from "../core/ndjson.ts";
+import type { ServerContext } from "./context.ts";
+import { HopError } from "./hops.ts";
+import type { Api, Handler } from "./http_api.ts";
+import { BODY_MAX_BYTES, type Exchange, textReply } from "./http_exchange.ts";
+import { carriesId, HOP_ID_HEADER, once } from "./http_once.ts";
+import { LeaderWatch } from "./leader_watch.ts";
+import type { LeaderInfo } from "./log.ts";
+
+/** Marks a request that another server sent on, so that it is not sent on again. */
+export const FORWARDED_HEADER = "x-nomad-forwarded";
+/** On an answer of a server that was asked as leader and is not: nothing was done. */
+export const NOT_LEADER_HEADER = "x-nomad-not-leader";
+/** On an answer after a lost leadership: the write may have been done. */
+export const FATE_HEADER = "x-nomad-fate";
+
+/** How long a request waits for a leader, before a sixteenth by chance (so that who waited together ends apart). */
+const HOLD_MS = 5_000;
+/** Between tries to reach a leader that does not answer. */
+const RETRY_MS = 100;
+/** An answer's head must come within this beyond what the request itself waits. */
+const ANSWER_MAX_MS = 60_000;
+const BLOCKING_MAX_MS = 10 * 60_000;
+const IN_FLIGHT_MAX = 8_192;
+const HELD_MAX_BYTES = 128 * 1024 * 1024;
+
+/** Sends a request to the server with this rpc address. Rejects with HopError. */
+export type Forward = (request: Request, address: string) => Promise<Response>;
+
+export interface ServingOptions {
+  server: ServerContext;
+  forward: Forward;
+}
+
+/** `repeatable`: only reads may be sent again (a device does not know ids), or what carries an id, too. */
+export interface ServeOptions {
+  repeatable: "reads" | "ids";
+}
+
+/** What is sent on, as often as it takes. */
+interface Outgoing {
+  body: Uint8Array | ReadableStream<Uint8Array> | null;
+  heldBytes: number;
+  hopId: string;
+  mayRepeat: boolean;
+}
+
+export class Serving {
+  readonly leaders: LeaderWatch;
+  #inFlight = 0;
+  #heldBytes = 0;
+
+  constructor(private readonly options: ServingOptions) {
+    const { server } = options;
+    this.leaders = new LeaderWatch(server.log, server.clock);
+  }
+
+  /** Requests that are under way at other servers. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Answers here if this server leads or the request is content with any, otherwise through the leader. */
+  async answer(q: Exchange, api: Api, handler: Handler): Promise<Response> {
+    const { log } = this.options.server;
+    if (log.isLeader && q.method === "GET" && !q.options.consistent) return await handler(q, api);
+    if (q.method === "GET" && q.options.stale) return await handler(q, api);
+    return await this.atLeader(q, api, handler, { repeatable: "ids" });
+  }
+
+  /** Runs `handler` on the leader: here, or there by sending the request on. Waits for one within bounds. */
+  async atLeader(q: Exchange, api: Api, handler: Handler, options: ServeOptions): Promise<Response> {
+    if (this.#inFlight >= IN_FLIGHT_MAX) return busy("too many requests wait for the leader");
+    this.#inFlight++;
+    const sent: { outgoing: Outgoing | null } = { outgoing: null };
+    try {
+      return await this.#untilAnswered(q, async () => {
+        const { log, config } = this.options.server;
+        if (log.isLeader) return await this.#here(q, api, handler, options);
+        if (!log.leader || log.leader.id === config.id) return null;
+        if (q.request.headers.has(FORWARDED_HEADER)) return notLeader();
+        sent.outgoing ??= await this.#prepare(q, options);
+        return await this.#there(q, sent.outgoing, log.leader);
+      });
+    } finally {
+      this.#inFlight--;
+      this.#heldBytes -= sent.outgoing?.heldBytes ?? 0;
+    }
+  }
+
+  /** Tries until one try gives an answer, or there was no leader for HOLD_MS. */
+  async #untilAnswered(q: Exchange, attempt: () => Promise<Response | null>): Promise<Response> {
+    const { log, clock, random } = this.options.server;
+    const holdMs = HOLD_MS * (1 + random.float() / 16);
+    const { signal } = q.request;
+    for (let end = clock.monotonicMs() + holdMs; !signal.aborted;) {
+      const beganMs = clock.monotonicMs();
+      const answer = await attempt();
+      if (answer) return answer;
+      const nowMs = clock.monotonicMs();
+      // A leader had it for a while (a blocking query): what follows is another election.
+      if (nowMs - beganMs > HOLD_MS) end = nowMs + holdMs;
+      if (nowMs >= end) break;
+      const known = log.isLeader || log.leader !== null;
+      await this.leaders.change(Math.min(end - nowMs, known ? RETRY_MS : holdMs), signal);
+    }
+    if (q.request.headers.has(FORWARDED_HEADER)) return notLeader();
+    throw new NotLeaderError("");
+  }
+
+  /** Null: leadership was lost, and the next leader may be asked. */
+  async #here(
+    q: Exchange,
+    api: Api,
+    handler: Handler,
+    { repeatable }: ServeOptions,
+  ): Promise<Response | null> {
+    const isRead = q.method === "GET";
+    try {
+      if (isRead && q.options.consistent) await this.options.server.log.barrier();
+      return isRead || repeatable === "reads" ? await handler(q, api) : await once(q, api, handler);
+    } catch (error) {
+      if (!(error instanceof NotLeaderError)) throw error;
+      if (error.fate === "unknown" && !(repeatable === "ids" && carriesId(q))) throw error;
+      return null;
+    }
+  }
+
+  /** Null: it was not executed, or may be sent again. */
+  async #there(q: Exchange, outgoing: Outgoing, leader: LeaderInfo): Promise<Response | null> {
+    const lost = new AbortController();
+    const giveUp = (why: string) => lost.abort(new HopError(why, "maybe"));
+    const { clock, log } = this.options.server;
+    const endWatch = this.leaders.onChange(() => {
+      if (outgoing.mayRepeat && log.leader?.rpcAddress !== leader.rpcAddress) giveUp("the leader changed");
+    });
+    const cancel = clock.after(answerWithinMs(q), () => giveUp("the leader did not answer in time"));
+    try {
+      const response = await this.options.forward(this.#request(q, outgoing, lost.signal), leader.rpcAddress);
+      return outcome(response, outgoing.mayRepeat);
+    } catch (error) {
+      if (q.request.signal.aborted) throw new ApiError(499, "The caller went away");
+      if (!(error instanceof HopError)) throw error;
+      // A stream can be given away once only.
+      const isStream = outgoing.body instanceof ReadableStream;
+      if (outgoing.mayRepeat || (error.executed === "no" && !isStream)) return null;
+      throw new NotLeaderError("", error.executed === "no" ? "not proposed" : "unknown");
+    } finally {
+      endWatch();
+      cancel();
+    }
+  }
+
+  async #prepare(q: Exchange, { repeatable }: ServeOptions): Promise<Outgoing> {
+    const isRead = q.method === "GET";
+    const { request } = q;
+    if (isRead || request.body === null) {
+      const mayRepeat = isRead || repeatable === "ids";
+      return { body: null, heldBytes: 0, hopId: isRead ? "" : this.#hopId(q), mayRepeat };
+    }
+    if (!q.bodyRead && isStream(q)) return { body: request.body, heldBytes: 0, hopId: "", mayRepeat: false };
+    const body = await q.body();
+    if (this.#heldBytes + body.length > HELD_MAX_BYTES) {
+      throw new ApiError(503, "Too many writes wait for the leader: try again in a moment");
+    }
+    this.#heldBytes += body.length;
+    return { body, heldBytes: body.length, hopId: this.#hopId(q), mayRepeat: repeatable === "ids" };
+  }
+
+  /** An id of our own for a write without one. */
+  #hopId(q: Exchange): string {
+    return carriesId(q) ? "" : this.options.server.random.uuid();
+  }
+
+  #request(q: Exchange, { body, hopId }: Outgoing, lost: AbortSignal): Request {
+    const { request } = q;
+    const headers = new Headers(request.headers);
+    for (const name of HOP_BY_HOP) headers.delete(name);
+    headers.set(FORWARDED_HEADER, "1");
+    if (hopId) headers.set(HOP_ID_HEADER, hopId);
+    const init: RequestInit & { duplex?: "half" } = {
+      method: request.method,
+      headers,
+      signal: AbortSignal.any([request.signal, lost]),
+    };
+    if (body !== null) {
+      init.body = body as Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array<ArrayBuffer>>;
+      init.duplex = "half";
+    }
+    return new Request(request.url, init);
+  }
+}
+
+/** What concerns one connection only (RFC 9110 §7.6.1). */
+const HOP_BY_HOP = ["connection", "host", "keep-alive", "te", "transfer-encoding", "upgrade", "expect"];
+
+/** Exchanges of lines and large uploads go on as they come, and so they cannot be sent twice. */
+function isStream({ request, path }: Exchange): boolean {
+  const { headers } = request;
+  return headers.get("content-type") === NDJSON || path.startsWith("/v1/operator/snapshot") ||
+    Number(headers.get("content-length") ?? 0) > BODY_MAX_BYTES;
+}
+
+function answerWithinMs(q: Exchange): number {
+  if (q.method !== "GET" || q.options.minIndex === 0) return ANSWER_MAX_MS;
+  const { waitMs } = q.options;
+  return ANSWER_MAX_MS + (waitMs > 0 ? Math.min(2 * waitMs, BLOCKING_MAX_MS) : BLOCKING_MAX_MS);
+}
+
+/** The answer for the caller; null when the request is to be sent again. */
+function outcome(response: Response, mayRepeat: boolean): Response | null {
+  const asksAgain = response.headers.has(NOT_LEADER_HEADER) ||
+    (mayRepeat && response.headers.has(FATE_HEADER));
+  if (!asksAgain) return response;
+  void response.body?.cancel();
+  return null;
+}
+
+/** Another server took this one for the leader. */
+function notLeader(): Response {
+  return textReply(500, "No cluster leader", { [NOT_LEADER_HEADER]: "1" });
+}
+
+/** A refusal that says when to come back. */
+export function busy(why: string): Response {
+  return textReply(503, `This server is busy (${why}): try again in a moment, or ask another one`, {
+    "Retry-After": "1",
+  });
+}
