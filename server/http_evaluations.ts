@@ -144,9 +144,8 @@ async function deleteEvaluations(q: Exchange, api: Api): Promise<Response> {
   return await write(q, api, { kind: "eval.delete", evals: doomed, allocs: [] }, plan);
 }
 
-/** Ended, and nothing that it placed is still alive. */
+/** Nothing that it placed is still alive. What only waits may go too: a flood of it is what the broker is paused for. */
 function isDeletable(api: Api, evaluation: Evaluation): boolean {
-  if (evaluation.Status === "pending" || evaluation.Status === "blocked") return false;
   return [...api.server.state.allocsByEval(evaluation.ID)].every((alloc) =>
     isClientTerminal(alloc) || (alloc.DesiredStatus !== "run" && alloc.ClientStatus !== "running")
   );
@@ -155,7 +154,7 @@ function isDeletable(api: Api, evaluation: Evaluation): boolean {
 function demandDeletable(api: Api, id: string): string {
   checkUuid(id, LOOKUP);
   const evaluation = api.server.state.eval(id);
-  if (!evaluation) throw new ApiError(500, `eval ${id} not found`);
+  if (!evaluation) throw new ApiError(500, "eval not found");
   if (!isDeletable(api, evaluation)) throw new ApiError(500, `eval ${id} is not safe to delete`);
   return id;
 }

@@ -8,6 +8,8 @@ import { demandOf } from "./demand.ts";
 
 /** Jobs closer in priority than this do not push each other out. */
 const PRIORITY_DELTA_MIN = 10;
+const SCORE_RATE = 0.0048;
+const SCORE_ORIGIN = 2048;
 
 export function preemptionEnabled(job: Job, config: SchedulerConfiguration): boolean {
   const { PreemptionConfig: allowed } = config;
@@ -77,6 +79,17 @@ function distance(alloc: Allocation, lack: Lack): number {
   const part = (has: number, needs: number) => needs > 0 ? ((needs - has) / needs) ** 2 : 0;
   return part(demand.cpuMhz, lack.cpuMhz) + part(demand.memoryMb, lack.memoryMb) +
     part(demand.diskMb, lack.diskMb);
+}
+
+/**
+ * How good it is to make room by these, 0 … 1, on the curve that Nomad's metrics show under "preemption": it falls with
+ * their priorities.
+ */
+export function preemptionScore(evicted: readonly Allocation[]): number {
+  const priorities = evicted.map((alloc) => alloc.Job.Priority);
+  const highest = Math.max(...priorities);
+  const net = highest + priorities.reduce((sum, priority) => sum + priority, 0) / highest;
+  return 1 / (1 + Math.exp(SCORE_RATE * (net - SCORE_ORIGIN)));
 }
 
 /** Of two ways to make room the one that hurts less: lower priorities, then fewer allocations. */

@@ -19,7 +19,7 @@ import { matchesGlob } from "./glob.ts";
 import { MetricTally, type ScoreRow, type SearchScope } from "./metrics.ts";
 import type { Demand } from "./node_table.ts";
 import { assignPorts, type PortAsk, portAskOf, type PortGrant, staticPortKeys } from "./ports.ts";
-import { choosePreempted, hurtsLess, preemptionEnabled } from "./preempt.ts";
+import { choosePreempted, hurtsLess, preemptionEnabled, preemptionScore } from "./preempt.ts";
 import { groupResources, resourcesInPlace, withGrants } from "./resources.ts";
 import { Scoring } from "./scoring.ts";
 import { SlotCounts } from "./slot_counts.ts";
@@ -243,18 +243,43 @@ export class Ranker {
   #findByPreemption(search: GroupSearch, wish: Wish, tally: MetricTally): Found | null {
     const { state, job, candidates } = this.input;
     if (!preemptionEnabled(job, state.schedulerConfig())) return null;
-    let best: { slot: number; evicted: Allocation[] } | null = null;
-    let solutions = 0;
+    let best: { slot: number; evicted: Allocation[]; row: ScoreRow } | null = null;
+    const rows: ScoreRow[] = [];
+    let looked = 0;
     for (const slot of wish.only !== undefined ? [wish.only] : candidates.slots) {
       const node = state.nodeTable.nodes[slot]!;
+      looked++;
       if (!search.feasibility.feasible(slot) || search.distinct.reason(slot)) continue;
       if (search.perAllocVolumes && !search.perAllocVolumes(node, wish.index)) continue;
       const evicted = this.#evictable(search, slot, node);
       if (!evicted) continue;
-      if (!best || hurtsLess(evicted, best.evicted)) best = { slot, evicted };
-      if (++solutions >= PREEMPTIONS_COMPARED_MAX) break;
+      const row = this.#rowAfterEviction(search, slot, evicted, wish);
+      rows.push(row);
+      const [score, bestScore] = [row.NormScore, best?.row.NormScore ?? -Infinity];
+      if (score > bestScore || (score === bestScore && hurtsLess(evicted, best!.evicted))) {
+        best = { slot, evicted, row };
+      }
+      if (rows.length >= PREEMPTIONS_COMPARED_MAX) break;
     }
-    return best && this.#evict(search, best.slot, best.evicted, tally);
+    const found = best && this.#evict(search, best.slot, best.evicted, tally);
+    if (!found) return null;
+    // The search that found no room is not the one that succeeded.
+    tally.clear();
+    tally.evaluated = looked;
+    tally.rows = rows;
+    return found;
+  }
+
+  /** The slot's score as if those that must make room were gone. */
+  #rowAfterEviction(search: GroupSearch, slot: number, evicted: readonly Allocation[], wish: Wish): ScoreRow {
+    const before = this.journal.length;
+    for (const alloc of evicted) this.journal.add(slot, demandOf(alloc.AllocatedResources), -1);
+    search.scoring.touch(slot);
+    const score = preemptionScore(evicted);
+    const row = search.scoring.row(slot, wish.penalty?.has(slot) ?? false, score);
+    this.journal.rollback(before);
+    search.scoring.touch(slot);
+    return row;
   }
 
   #evictable(search: GroupSearch, slot: number, node: Node): Allocation[] | null {

@@ -126,7 +126,7 @@ export class Scoring {
   }
 
   /** The final score: the mean of the terms that apply. */
-  total(slot: number, penalty: boolean): number {
+  total(slot: number, penalty: boolean, preemption = 0): number {
     let sum = this.fit(slot);
     let terms = 1;
     const anti = this.antiAffinity(slot);
@@ -137,11 +137,12 @@ export class Scoring {
       const spread = this.spread(slot);
       if (spread !== 0) sum += spread, terms++;
     }
+    if (preemption !== 0) sum += preemption, terms++;
     return sum / terms;
   }
 
   /** The terms by their public names. */
-  row(slot: number, penalty: boolean): ScoreRow {
+  row(slot: number, penalty: boolean, preemption = 0): ScoreRow {
     const scores: Record<string, number> = {
       "binpack": this.fit(slot),
       "job-anti-affinity": this.antiAffinity(slot),
@@ -150,10 +151,11 @@ export class Scoring {
     };
     const spread = this.spread(slot);
     if (spread !== 0) scores["allocation-spread"] = spread;
+    if (preemption !== 0) scores["preemption"] = preemption;
     return {
       NodeID: this.input.state.nodeTable.nodes[slot]!.ID,
       Scores: scores,
-      NormScore: this.total(slot, penalty),
+      NormScore: this.total(slot, penalty, preemption),
     };
   }
 }
