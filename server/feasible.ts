@@ -92,23 +92,54 @@ interface Remembered {
   feasibility: Feasibility;
   nodesIndex: number;
   length: number;
-  nodes: readonly (Node | undefined)[];
   constraints: Constraint[] | null;
 }
-const remembered = new WeakMap<TaskGroup, Remembered>();
 
-/** The group's feasibility over the nodes of `state`; shared by all evaluations until a node changes. */
+/** What was found out about the nodes of one table, by group, and by all that a verdict looks at in a group. */
+class Memory {
+  readonly byGroup = new WeakMap<TaskGroup, Remembered>();
+  readonly byDemands = new Map<string, Remembered>();
+}
+const memories = new WeakMap<object, Memory>();
+/** Different demands that are remembered by their text. */
+const DEMANDS_MAX = 512;
+
+/**
+ * The group's feasibility over the nodes of `state`; shared by all evaluations until a node changes, and by all groups
+ * that demand the same, so that a thousand small jobs judge a node once.
+ */
 export function feasibilityOf(state: StateReader, job: Job, group: TaskGroup): Feasibility {
   const { nodes, length } = state.nodeTable;
   const nodesIndex = nodesIndexOf(state);
-  const known = remembered.get(group);
-  if (
-    known && known.nodesIndex === nodesIndex && known.length === length && known.nodes === nodes &&
-    known.constraints === job.Constraints
-  ) return known.feasibility;
-  const feasibility = new Feasibility(nodes, length, job, group);
-  remembered.set(group, { feasibility, nodesIndex, length, nodes, constraints: job.Constraints });
-  return feasibility;
+  let memory = memories.get(nodes);
+  if (!memory) memories.set(nodes, memory = new Memory());
+  const isValid = (known: Remembered | undefined) =>
+    known !== undefined && known.nodesIndex === nodesIndex && known.length === length;
+  const known = memory.byGroup.get(group);
+  if (isValid(known) && known!.constraints === job.Constraints) return known!.feasibility;
+  const demands = demandsOf(job, group);
+  let alike = memory.byDemands.get(demands);
+  if (!isValid(alike)) {
+    if (memory.byDemands.size >= DEMANDS_MAX) memory.byDemands.clear();
+    const feasibility = new Feasibility(nodes, length, job, group);
+    alike = { feasibility, nodesIndex, length, constraints: job.Constraints };
+    memory.byDemands.set(demands, alike);
+  }
+  memory.byGroup.set(group, { ...alike!, constraints: job.Constraints });
+  return alike!.feasibility;
+}
+
+/** All that the checks below read, as text: equal texts, equal verdicts. Where the job may run keeps apart which classes it sees. */
+function demandsOf(job: Job, group: TaskGroup): string {
+  return JSON.stringify([
+    job.Datacenters,
+    job.NodePool,
+    job.Constraints,
+    group.Constraints,
+    group.Volumes,
+    group.Networks?.[0] ?? null,
+    group.Tasks.map((task) => [task.Driver, task.Constraints, task.Resources.Devices]),
+  ]);
 }
 
 function allConstraints(job: Job, group: TaskGroup): Constraint[] {

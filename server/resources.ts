@@ -4,17 +4,42 @@ import type { AllocatedResources, AllocatedTaskResources, TaskGroup } from "../c
 import type { PortGrant } from "./ports.ts";
 
 /** By whether memory may be oversubscribed. */
-const shared = [
+const ofGroup = [
   new WeakMap<TaskGroup, AllocatedResources>(),
   new WeakMap<TaskGroup, AllocatedResources>(),
 ] as const;
 
+/** Resources by what was asked for: groups that ask alike are given one object. */
+const byAsk = new Map<string, AllocatedResources>();
+const ASKS_MAX = 1024;
+
 /** The group's resources without ports, cores and devices; `memory_max` counts only where the operator allows it. */
 export function groupResources(group: TaskGroup, oversubscribed: boolean): AllocatedResources {
-  const cache = shared[oversubscribed ? 1 : 0];
+  const cache = ofGroup[oversubscribed ? 1 : 0];
   const known = cache.get(group);
   if (known) return known;
-  const resources: AllocatedResources = {
+  const ask = JSON.stringify([
+    oversubscribed,
+    group.EphemeralDisk.SizeMB,
+    group.Tasks.map(({ Name, Lifecycle, Resources: { CPU, MemoryMB, MemoryMaxMB } }) => [
+      Name,
+      Lifecycle,
+      CPU,
+      MemoryMB,
+      MemoryMaxMB,
+    ]),
+  ]);
+  let resources = byAsk.get(ask);
+  if (!resources) {
+    if (byAsk.size >= ASKS_MAX) byAsk.clear();
+    byAsk.set(ask, resources = makeResources(group, oversubscribed));
+  }
+  cache.set(group, resources);
+  return resources;
+}
+
+function makeResources(group: TaskGroup, oversubscribed: boolean): AllocatedResources {
+  return {
     Tasks: Object.fromEntries(group.Tasks.map((task) => [task.Name, {
       Cpu: { CpuShares: task.Resources.CPU, ReservedCores: null },
       Memory: {
@@ -27,8 +52,6 @@ export function groupResources(group: TaskGroup, oversubscribed: boolean): Alloc
     TaskLifecycles: Object.fromEntries(group.Tasks.map((task) => [task.Name, task.Lifecycle])),
     Shared: { DiskMB: group.EphemeralDisk.SizeMB, Networks: null, Ports: null },
   };
-  cache.set(group, resources);
-  return resources;
 }
 
 /** The same with what one allocation alone is given. */
