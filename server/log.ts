@@ -18,6 +18,14 @@ export interface StateMachine {
   snapshot(): Iterable<string>;
   /** Replaces everything by a snapshot's chunks. */
   restore(index: number, chunks: Iterable<string>): void;
+  /** The same, chunk by chunk as they are read: a large state is then never in memory a second time as text. */
+  restorer?(index: number): Restorer;
+}
+
+/** A state in the making; until `finish` the machine is as it was. */
+export interface Restorer {
+  add(chunk: string): void;
+  finish(): void;
 }
 
 /** A command that a rule refuses (compare-and-set, namespace in use) is applied as a no-op and says why. */

@@ -20,7 +20,7 @@ import type {
   RaftTransport,
   SnapshotMeta,
 } from "./raft_types.ts";
-import { loadRaft, readSnapshot } from "./replica_load.ts";
+import { loadRaft, restoreSnapshot } from "./replica_load.ts";
 import { Snapshotter, type SnapshotTuning } from "./replica_snapshots.ts";
 import type { RaftStorage } from "./storage.ts";
 
@@ -175,12 +175,13 @@ class RaftReplica implements Replica {
       tuning: this.#tuning,
       onDone: (error) => this.#onSnapshotDone(error),
     });
-    const chunks = loaded.snapshot ? await readSnapshot(storage, loaded.snapshot) : null;
-    if (this.#stopping) {
+    try {
+      if (loaded.snapshot) await restoreSnapshot(storage, loaded.snapshot, machine, () => !this.#stopping);
+      if (this.#stopping) throw new Error("The replicated log was stopped while it started");
+    } catch (error) {
       await storage.close();
-      throw new Error("The replicated log was stopped while it started");
+      throw error;
     }
-    if (chunks) machine.restore(loaded.snapshot!.index, chunks);
     this.#state = "running";
     if (bootstrap && this.#raft.log.lastIndex === 0 && this.#raft.term === 0) this.bootstrap(bootstrap);
     transport.start((message) => this.#receive(message));
@@ -383,9 +384,9 @@ class RaftReplica implements Replica {
     this.#restoring = true;
     this.#queue = [];
     this.#queueAt = 0;
-    readSnapshot(this.#o.storage, snapshot).then((chunks) => {
-      if (this.#state !== "running") return;
-      this.#machine.restore(snapshot.index, chunks);
+    const running = () => this.#state === "running";
+    restoreSnapshot(this.#o.storage, snapshot, this.#machine, running).then((loaded) => {
+      if (!loaded || !running()) return;
       this.#restoring = false;
       this.#raft.advance({ applied: snapshot.index });
       this.#snapshotter.restored();

@@ -5,6 +5,7 @@
 // then it is durable that this server does not vote before a damaged record is removed.
 import { assert } from "../core/assert.ts";
 import { StorageError } from "../core/errors.ts";
+import type { StateMachine } from "./log.ts";
 import type { RaftOptions } from "./raft.ts";
 import {
   type Configuration,
@@ -17,7 +18,7 @@ import { floorOf, type LostTail, type RaftStorage, type Stored, WAY_OUT } from "
 
 /** Characters of log read from storage at once. */
 const PAGE_CHARS = 8 * 1024 * 1024;
-const BLOCKS_AT_ONCE = 8;
+const BLOCKS_AHEAD = 8;
 
 export type LoadedRaft = Pick<RaftOptions, "hard" | "snapshot" | "floor" | "entries"> & {
   /** What an operator must know of it, "" for nothing. */
@@ -114,13 +115,31 @@ function isAlone(snapshot: SnapshotMeta, id: string): boolean {
   return snapshot.config.servers.length === 1 && snapshot.config.servers[0]!.id === id;
 }
 
-/** All chunks of a snapshot. Some blocks are asked for at once, so that unpacking here and in storage overlap. */
-export async function readSnapshot(storage: RaftStorage, snapshot: SnapshotMeta): Promise<string[]> {
+/**
+ * Loads a stored snapshot into the machine, which is as before until all of it was read: storage unpacks some blocks ahead
+ * while the machine takes one in. False when `wanted` said no on the way.
+ */
+export async function restoreSnapshot(
+  storage: RaftStorage,
+  snapshot: SnapshotMeta,
+  machine: StateMachine,
+  wanted: () => boolean,
+): Promise<boolean> {
   const chunks: string[] = [];
-  for (let first = 0; first < snapshot.blocks; first += BLOCKS_AT_ONCE) {
-    const count = Math.min(BLOCKS_AT_ONCE, snapshot.blocks - first);
-    const blocks = Array.from({ length: count }, (_, i) => storage.readChunks(snapshot, first + i));
-    for (const block of await Promise.all(blocks)) for (const chunk of block) chunks.push(chunk);
+  const restorer = machine.restorer?.(snapshot.index) ?? {
+    add: (chunk: string) => void chunks.push(chunk),
+    finish: () => machine.restore(snapshot.index, chunks),
+  };
+  const ahead: Promise<string[]>[] = [];
+  for (let next = 0; next < snapshot.blocks || ahead.length > 0;) {
+    while (next < snapshot.blocks && ahead.length < BLOCKS_AHEAD) {
+      const block = storage.readChunks(snapshot, next++);
+      block.catch(() => undefined); // It is awaited below, unless an earlier one fails first.
+      ahead.push(block);
+    }
+    for (const chunk of await ahead.shift()!) restorer.add(chunk);
+    if (!wanted()) return false;
   }
-  return chunks;
+  restorer.finish();
+  return true;
 }

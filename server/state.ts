@@ -20,7 +20,7 @@ import type {
   ServiceRegistration,
 } from "../core/types.ts";
 import type { Command, ScalingEvent } from "./commands.ts";
-import type { ApplyResult, StateMachine } from "./log.ts";
+import type { ApplyResult, Restorer, StateMachine } from "./log.ts";
 import type { NodeTable } from "./node_table.ts";
 import { ReadyNodes } from "./ready_nodes.ts";
 import { deleteEvals, setTransitions, updateFromClient, upsertEvals } from "./state_allocs.ts";
@@ -58,7 +58,7 @@ import {
 import { applyPlan } from "./state_plan.ts";
 import type { Changes, StateReader, Table } from "./state_reader.ts";
 import { type RequestRow, rowOf } from "./state_requests.ts";
-import { loadSnapshot, takeSnapshot } from "./state_snapshot.ts";
+import { SnapshotLoader, takeSnapshot } from "./state_snapshot.ts";
 import { type StateOptions, Tables } from "./state_tables.ts";
 import { Write } from "./state_write.ts";
 
@@ -128,13 +128,25 @@ export class State implements StateMachine, StateReader {
   }
 
   restore(index: number, chunks: Iterable<string>): void {
+    const restorer = this.restorer(index);
+    for (const chunk of chunks) restorer.add(chunk);
+    restorer.finish();
+  }
+
+  restorer(index: number): Restorer {
     const tables = new Tables(this.#options);
-    const taken = loadSnapshot(tables, chunks);
-    assert(taken === index, `snapshot of index ${taken} restored as ${index}`);
-    this.#tables = tables;
-    this.#ready = new ReadyNodes(tables);
-    this.#index = index;
-    for (const listener of this.#restoreListeners) listener();
+    const loader = new SnapshotLoader(tables);
+    return {
+      add: (chunk) => loader.add(chunk),
+      finish: () => {
+        const taken = loader.finish();
+        assert(taken === index, `snapshot of index ${taken} restored as ${index}`);
+        this.#tables = tables;
+        this.#ready = new ReadyNodes(tables);
+        this.#index = index;
+        for (const listener of this.#restoreListeners) listener();
+      },
+    };
   }
 
   // --- Jobs ----------------------------------------------------------------------------------------------------

@@ -206,14 +206,8 @@ function numberOf<T>(numbers: Map<T, number>, value: T): number {
   return number;
 }
 
-/** Fills empty tables; gives back the index of the snapshot. */
-export function loadSnapshot(tables: Tables, chunks: Iterable<string>): number {
-  const loader = new Loader(tables);
-  for (const chunk of chunks) loader.load(JSON.parse(chunk) as Chunk);
-  return loader.finish();
-}
-
-class Loader {
+/** Fills empty tables from chunks in their order; `finish` gives the index of the snapshot. */
+export class SnapshotLoader {
   #index: number | null = null;
   #jobs: Job[] = [];
   #sharer = new ResourceSharer();
@@ -221,7 +215,11 @@ class Loader {
 
   constructor(private readonly tables: Tables) {}
 
-  load(chunk: Chunk): void {
+  add(text: string): void {
+    this.#load(JSON.parse(text) as Chunk);
+  }
+
+  #load(chunk: Chunk): void {
     const { tables } = this;
     switch (chunk.kind) {
       case "header":
