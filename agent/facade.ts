@@ -4,11 +4,10 @@ import { readFile, statfs } from "node:fs/promises";
 import { hostname, networkInterfaces, release, version } from "node:os";
 import process from "node:process";
 import type { Agent } from "../agent.ts";
-import { ApiError } from "../core/errors.ts";
-import { NOMAD_VERSION } from "../core/version.ts";
 import type { AgentFacade, Health } from "../server/http_api.ts";
 import type { LogLevel } from "./config.ts";
 import type { LogLine } from "./logging.ts";
+import { forceLeave, joinMembers, memberView, selfMember } from "./members.ts";
 import { collectGauges, metricsJson, metricsPrometheus } from "./metrics.ts";
 import { runtimeStats, selfConfig } from "./self.ts";
 
@@ -23,21 +22,21 @@ export function agentFacade(agent: Agent): AgentFacade {
   return {
     self: () => ({
       config: selfConfig(agent.config, agent.setup.files),
-      member: member(agent),
+      member: selfMember(agent),
       stats: stats(agent),
     }),
     members: () => ({
       ServerName: agent.config.name,
       ServerRegion: agent.config.region,
       ServerDC: agent.config.datacenter,
-      Members: agent.server ? [member(agent)] : [],
+      Members: agent.membership?.members().map(memberView) ?? [],
     }),
     health: () => ({ client: clientHealth(agent), server: serverHealth(agent) }),
     servers: () => agent.client ? agent.client.session.servers : null,
     setServers: (addresses) => agent.client?.session.setServers(addresses),
-    join: (addresses) => Promise.resolve(agent.server ? refuseJoin(addresses) : null),
-    forceLeave: () =>
-      agent.server ? Promise.resolve() : Promise.reject(new ApiError(501, "This agent is not a server")),
+    join: (addresses) => joinMembers(agent, addresses),
+    forceLeave: (node, prune) => forceLeave(agent, node, prune),
+    gossipKeyring: () => agent.membership?.keyring ?? null,
     reload: () => reload(agent),
     hostInfo: () => agent.config.enableDebug ? hostInfo() : null,
     schedulers: () => schedulers(agent, startedAt),
@@ -47,61 +46,14 @@ export function agentFacade(agent: Agent): AgentFacade {
   };
 }
 
-/** This server as gossip would show it; empty for an agent that is only a client. */
-function member(agent: Agent): Record<string, unknown> {
-  const { config, server } = agent;
-  if (!server) {
-    return {
-      Addr: null,
-      DelegateCur: 0,
-      DelegateMax: 0,
-      DelegateMin: 0,
-      Name: "",
-      Port: 0,
-      ProtocolCur: 0,
-      ProtocolMax: 0,
-      ProtocolMin: 0,
-      Status: "none",
-      Tags: null,
-    };
-  }
-  const tags: Record<string, string> = {
-    build: NOMAD_VERSION,
-    dc: config.datacenter,
-    expect: String(config.server!.bootstrapExpect),
-    id: server.config.id,
-    port: String(config.advertise.rpc.port),
-    raft_vsn: "3",
-    region: config.region,
-    revision: "",
-    role: "nomad",
-    rpc_addr: config.advertise.rpc.host,
-    vsn: "1",
-  };
-  if (config.server!.bootstrapExpect === 1) tags["bootstrap"] = "1";
-  return {
-    Addr: config.advertise.serf.host,
-    DelegateCur: 4,
-    DelegateMax: 5,
-    DelegateMin: 2,
-    Name: server.config.name,
-    Port: config.advertise.serf.port,
-    ProtocolCur: 2,
-    ProtocolMax: 5,
-    ProtocolMin: 1,
-    Status: "alive",
-    Tags: tags,
-  };
-}
-
 function stats(agent: Agent): Record<string, Record<string, string>> {
-  const { server, client } = agent;
+  const { server, client, membership } = agent;
   const groups: Record<string, Record<string, string>> = { runtime: runtimeStats() };
   if (client) groups["client"] = client.agentStats;
   if (!server) return groups;
   groups["nomad"] = {
     bootstrap: String(agent.config.server!.bootstrapExpect === 1),
-    known_regions: "1",
+    known_regions: String(new Set(membership?.members().map(({ tags }) => tags["region"])).size),
     leader: String(server.log.isLeader),
     leader_addr: server.log.leader?.rpcAddress ?? "",
     server: "true",
@@ -109,20 +61,7 @@ function stats(agent: Agent): Record<string, Record<string, string>> {
   groups["raft"] = Object.fromEntries(
     Object.entries(server.log.stats()).map(([key, value]) => [key, String(value)]),
   );
-  groups["serf"] = {
-    coordinate_resets: "0",
-    encrypted: "false",
-    event_queue: "0",
-    event_time: "1",
-    failed: "0",
-    health_score: "0",
-    intent_queue: "0",
-    left: "0",
-    member_time: "1",
-    members: "1",
-    query_queue: "0",
-    query_time: "1",
-  };
+  if (membership) groups["serf"] = membership.stats();
   return groups;
 }
 
@@ -136,11 +75,6 @@ function clientHealth(agent: Agent): Health | null {
   return agent.client.session.servers.length > 0
     ? { ok: true, message: "ok" }
     : { ok: false, message: "no known servers" };
-}
-
-function refuseJoin(addresses: string[]): { num_joined: number; error: string; warning: string } {
-  const error = `Cannot join ${addresses.join(", ")}: clusters of several servers are not built yet`;
-  return { num_joined: 0, error, warning: "" };
 }
 
 async function reload(agent: Agent): Promise<void> {

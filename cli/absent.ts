@@ -36,7 +36,6 @@ export const operatorSnapshot = absent(
   "Copy the data directory of a stopped server.",
 );
 export const operatorRoot = absent("The keyring is", RAW);
-export const operatorGossip = absent("Keys of gossip between servers are", RAW);
 export const operatorDebug = absent(
   "Debug archives are",
   "`nomad agent-info` and `nomad monitor` show an agent from inside.",

@@ -116,6 +116,21 @@ its scheduler, its metrics and its raw API.`,
   "operator autopilot": {
     about: "This command groups subcommands for Autopilot, which looks after the servers.",
   },
+  "operator gossip": {
+    about: "This command groups subcommands for gossip, by which the servers find each other.",
+  },
+  "operator gossip keyring": {
+    about: `This command groups subcommands for the keys that gossip between servers is
+encrypted with. Changing the key, on all servers while they run:
+
+    $ nomad operator gossip keyring generate
+
+    $ nomad operator gossip keyring install <new key>
+
+    $ nomad operator gossip keyring use <new key>
+
+    $ nomad operator gossip keyring remove <old key>`,
+  },
   "operator raft": { about: "This command groups subcommands for the consensus between the servers." },
   "operator scheduler": { about: "This command groups subcommands for the configuration of the scheduler." },
   scaling: { about: "This command groups subcommands for interacting with scaling." },

@@ -37,6 +37,7 @@ function group(description: string, subCommands: Record<string, CommandDef>): Co
 const absent = (description: string, name: string): CommandDef =>
   leaf(description, () => import("./absent.ts"), name);
 
+const gossip = () => import("./gossip.ts");
 const jobRun = () => import("./job_run.ts");
 const jobPlan = () => import("./job_plan.ts");
 const jobStatus = () => import("./job_status.ts");
@@ -142,7 +143,15 @@ const OPERATOR = {
   }),
   "client-state": absent("Dump a client's local state", "operatorClientState"),
   debug: absent("Build a debug archive", "operatorDebug"),
-  gossip: absent("Provides access to the Gossip protocol", "operatorGossip"),
+  gossip: group("Provides access to the Gossip protocol", {
+    keyring: group("Manages gossip layer encryption keys", {
+      generate: leaf("Generates a new encryption key", gossip, "keyringGenerate"),
+      install: leaf("Install a gossip encryption key", gossip, "keyringInstall"),
+      list: leaf("List gossip encryption keys", gossip, "keyringList"),
+      remove: leaf("Remove a gossip encryption key", gossip, "keyringRemove"),
+      use: leaf("Change the gossip encryption key", gossip, "keyringUse"),
+    }),
+  }),
   metrics: leaf("Retrieve Nomad metrics", operatorApi, "operatorMetrics"),
   raft: group("Provides access to the Raft subsystem", {
     info: absent("Display info of the raft log", "raftLocal"),

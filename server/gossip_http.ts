@@ -10,6 +10,7 @@ import { Agent, type IncomingMessage, request as httpRequest } from "node:http";
 import { randomBytes } from "node:crypto";
 import type { Clock } from "../core/env.ts";
 import { errorText } from "../core/errors.ts";
+import { formatHostPort } from "../core/resolve.ts";
 import { type KeyRing, SEAL_BYTES } from "./gossip_crypto.ts";
 import { decodeMessage, encodeMessage, GossipFormatError, type WireMessage } from "./gossip_codec.ts";
 import type { Endpoint } from "./gossip_types.ts";
@@ -121,7 +122,10 @@ export class GossipWire {
     if (status !== 200) throw refusalOf(status, bytes);
     const opened = unframe(bytes, ring, RESPONSE, nonce);
     if (typeof opened === "string") {
-      throw new GossipCallError("broken", `its answer cannot be used: ${TOLD_TO_SENDER[opened]}`);
+      throw new GossipCallError(
+        "broken",
+        `its answer is not framed and sealed as the question was (${opened})`,
+      );
     }
     try {
       return decodeMessage(opened);
@@ -151,7 +155,7 @@ export class GossipWire {
       }, (response) => {
         collect(response, BODY_MAX_BYTES).then(
           (bytes) => end(() => resolve({ status: response.statusCode ?? 0, bytes })),
-          (error) => end(() => reject(callError(error))),
+          (error) => end(() => reject(callError(to, error))),
         );
       });
       const cancel = this.#o.clock.after(deadlineMs, () => {
@@ -165,7 +169,7 @@ export class GossipWire {
         cancel();
         run();
       };
-      request.on("error", (error) => end(() => reject(callError(error))));
+      request.on("error", (error) => end(() => reject(callError(to, error))));
       request.end(body);
     });
   }
@@ -253,10 +257,10 @@ function refusalOf(status: number, bytes: Uint8Array): GossipCallError {
   );
 }
 
-function callError(error: unknown): GossipCallError {
+function callError(to: Endpoint, error: unknown): GossipCallError {
   const code = (error as { code?: string }).code ?? "";
   if (code === "ECONNREFUSED" || /ECONNREFUSED|connection refused/i.test(errorText(error))) {
-    return new GossipCallError("closed", "connect: connection refused");
+    return new GossipCallError("closed", `dial tcp ${formatHostPort(to)}: connect: connection refused`);
   }
   return new GossipCallError("broken", errorText(error) || code || "the connection broke");
 }

@@ -118,6 +118,10 @@ export class Keyring implements GossipKeyring {
     this.#ring = options.ring;
   }
 
+  get encrypted(): boolean {
+    return this.#ring !== null;
+  }
+
   get ring(): KeyRing | null {
     return this.#ring;
   }

@@ -117,10 +117,6 @@ export class GossipNode implements Membership {
     return this.#core.self;
   }
 
-  get encrypted(): boolean {
-    return this.#keyring.ring !== null;
-  }
-
   members(): Member[] {
     return this.#core.members();
   }
@@ -233,7 +229,7 @@ export class GossipNode implements Membership {
     const count = (status: Member["status"]) => members.filter((member) => member.status === status).length;
     return {
       coordinate_resets: "0",
-      encrypted: String(this.encrypted),
+      encrypted: String(this.keyring.encrypted),
       event_queue: "0",
       event_time: "1",
       failed: String(count("failed")),

@@ -207,12 +207,35 @@ function monitorExport(q: Exchange): Response {
   );
 }
 
-/** Gossip is not encrypted, so there are no keys to list or change. */
-function gossipKeyring(q: Exchange, { deps }: Api): Response {
-  const operation = q.after("/v1/agent/keyring/");
-  if (!["list", "install", "use", "remove"].includes(operation)) return textReply(404, "resource not found");
-  if (!deps.server) return wrongMethod(501);
-  return textReply(500, "1/1 nodes reported failure");
+const keyShape = struct("agent.KeyringRequest", { Key: str });
+const KEYRING_OPERATIONS = ["list", "install", "use", "remove"] as const;
+
+/** Lists the keys of gossip or changes them on all servers; one server that cannot makes it a failure. */
+async function gossipKeyring(q: Exchange, { deps }: Api): Promise<Response> {
+  const operation = KEYRING_OPERATIONS.find((each) => each === q.after("/v1/agent/keyring/"));
+  if (!operation) return textReply(404, "resource not found");
+  const keyring = deps.agent.gossipKeyring();
+  if (!keyring) return wrongMethod(501);
+  if (!keyring.encrypted) {
+    deps.logger.warn("gossip is not encrypted: there are no keys to list or change");
+    return textReply(500, "1/1 nodes reported failure");
+  }
+  const answer = operation === "list"
+    ? await keyring.list()
+    : await keyring[operation]((await q.json<{ Key?: string }>(keyShape)).Key ?? "");
+  const failed = Object.entries(answer.messages).map(([name, message]) => `${name}: ${message}`);
+  if (failed.length > 0) {
+    throw new ApiError(
+      500,
+      `${failed.length}/${answer.members} nodes reported failure: ${failed.sort().join("; ")}`,
+    );
+  }
+  return q.json200({
+    Keys: operation === "list" ? answer.keys : {},
+    Messages: answer.messages,
+    NumNodes: answer.members,
+    ...(operation === "list" ? { PrimaryKeys: answer.primaryKeys } : {}),
+  });
 }
 
 function pprof(): Response {

@@ -6,6 +6,7 @@ import type { Logger } from "../core/logger.ts";
 import type { Job } from "../core/types.ts";
 import type { ServerContext } from "./context.ts";
 import type { Stamp } from "./evaluations.ts";
+import type { GossipKeyring } from "./membership.ts";
 import { type Exchange, readHeaders, textReply } from "./http_exchange.ts";
 import type { Reads } from "./http_read.ts";
 
@@ -28,6 +29,8 @@ export interface AgentFacade {
   /** Null on an agent without a server. */
   join(addresses: string[]): Promise<{ num_joined: number; error: string; warning: string } | null>;
   forceLeave(node: string, prune: boolean): Promise<void>;
+  /** Null on an agent without a server. */
+  gossipKeyring(): GossipKeyring | null;
   reload(): Promise<void>;
   /** Null unless enable_debug allows it. */
   hostInfo(): Promise<unknown> | null;

@@ -39,6 +39,8 @@ export interface KeyringAnswer {
 
 /** Changes of the key that gossip is encrypted with, on every living member. Rejects with ApiError when it is off. */
 export interface GossipKeyring {
+  /** False: gossip is plain, and every change is refused. */
+  readonly encrypted: boolean;
   list(): Promise<KeyringAnswer>;
   install(key: string): Promise<KeyringAnswer>;
   use(key: string): Promise<KeyringAnswer>;

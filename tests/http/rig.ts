@@ -63,7 +63,7 @@ export class InstantLog implements ReplicatedLog, ClusterLog {
   stop = () => Promise.resolve();
 }
 
-const CONFIG: ServerConfig = {
+export const CONFIG: ServerConfig = {
   id: "5a1e7c1e-0000-4000-8000-000000000001",
   name: "test.global",
   region: "global",
@@ -102,6 +102,8 @@ export class CountingRandom implements Random {
   }
 }
 
+const noKeys = () => Promise.reject(new Error("gossip is plain"));
+
 export const AGENT: AgentFacade = {
   self: () => ({ config: {}, member: {}, stats: {} }),
   members: () => ({ ServerName: "test", ServerRegion: "global", ServerDC: "dc1", Members: [] }),
@@ -110,6 +112,7 @@ export const AGENT: AgentFacade = {
   setServers: () => undefined,
   join: () => Promise.resolve({ num_joined: 1, error: "", warning: "" }),
   forceLeave: () => Promise.resolve(),
+  gossipKeyring: () => ({ encrypted: false, list: noKeys, install: noKeys, use: noKeys, remove: noKeys }),
   reload: () => Promise.resolve(),
   hostInfo: () => null,
   schedulers: () => [],
