@@ -2,7 +2,10 @@
 // taken out of the membership. Pure: the leader's loop (cluster.ts) brings reports and the time, and acts on the answer.
 //
 // The stabilization time counts both ways: so long a new server has to be healthy before it votes, and so long a dead
-// one has to be gone before it is removed. Invariants: a removal never leaves fewer living voters than a majority of the voters there were, nor fewer voters
+// one has to be gone before it is removed. Where its removal would not let the cluster bear one more failure it waits
+// longer: a server that only restarts votes again at once when it still belongs.
+//
+// Invariants: a removal never leaves fewer living voters than a majority of the voters there were, nor fewer voters
 // than MinQuorum; only servers that gossip calls failed (or that nobody has known for long) are removed; a server
 // that is to stay a learner is never promoted.
 import type { AutopilotConfiguration } from "../core/types.ts";
@@ -45,6 +48,8 @@ export type AutopilotChange =
   | { kind: "promote"; id: string; name: string }
   | { kind: "remove"; id: string; name: string; reason: string };
 
+/** How long a server has to be dead whose removal changes nothing for the others. */
+const PATIENCE_MS = 30_000;
 /** A member that gossip has not known for this long is gone: it did not come back after the servers' restart. */
 const UNKNOWN_MAX_MS = 60_000;
 
@@ -93,27 +98,28 @@ export function nextAutopilotChange(
     if (voter || nonVoter || !healthy) continue;
     if ((nowMs - sinceMs) * 1e6 >= config.ServerStabilizationTime) return { kind: "promote", id, name };
   }
-  if (!config.CleanupDeadServers) return null;
-  const dead = servers.filter((server) =>
-    deathOf(server) !== "" && (nowMs - server.sinceMs) * 1e6 >= config.ServerStabilizationTime
-  );
-  return nextCleanup(servers, dead, config);
+  return config.CleanupDeadServers ? nextCleanup(servers, config, nowMs) : null;
 }
 
 function nextCleanup(
   servers: readonly ServerHealth[],
-  dead: readonly ServerHealth[],
   config: AutopilotConfiguration,
+  nowMs: number,
 ): AutopilotChange | null {
-  const learner = dead.find((server) => !server.voter);
+  const deadMs = (server: ServerHealth) => deathOf(server) === "" ? -1 : nowMs - server.sinceMs;
+  const gone = servers.filter((server) =>
+    deadMs(server) * 1e6 >= config.ServerStabilizationTime && deadMs(server) >= 0
+  );
+  const patient = gone.filter((server) => deadMs(server) >= PATIENCE_MS);
+  const learner = patient.find((server) => !server.voter);
   if (learner) return removal(learner);
   const voters = servers.filter((server) => server.voter);
   const alive = voters.filter((server) => deathOf(server) === "").length;
-  const victim = dead[0];
-  if (!victim || alive < quorumOf(voters.length) || voters.length - 1 < Math.max(1, config.MinQuorum)) {
-    return null;
-  }
-  return removal(victim);
+  if (alive < quorumOf(voters.length) || voters.length - 1 < Math.max(1, config.MinQuorum)) return null;
+  const goneVoters = gone.filter((server) => server.voter);
+  const helps = quorumOf(voters.length - goneVoters.length) < quorumOf(voters.length);
+  const victim = helps ? goneVoters[0] : patient[0];
+  return victim ? removal(victim) : null;
 }
 
 function removal(server: ServerHealth): AutopilotChange {

@@ -147,7 +147,8 @@ export class Forming {
     }
     const own = this.#founders();
     if (!own || keyOf(own) !== key) return no("this server sees other members");
-    if (promise && (promise.key !== key || promise.from !== from)) {
+    // Who asks again has given up what it asked before.
+    if (promise && promise.from !== from) {
       return no(`this server promised ${promise.from} another membership`);
     }
     this.#promise = { key, from, untilMs: this.#o.clock.monotonicMs() + PROMISE_MS };

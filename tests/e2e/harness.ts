@@ -50,8 +50,8 @@ export interface AgentOptions {
   /** Keep state over restarts of the process; -dev in memory without. */
   durable?: boolean;
   client?: boolean;
-  /** Only a device, of the server at this rpc address. */
-  deviceOf?: string;
+  /** Only a device, of the server (or servers) at this rpc address. */
+  deviceOf?: string | string[];
   /** Name of the agent and its node. */
   name?: string;
   /** More configuration (HCL). */
@@ -231,7 +231,7 @@ server {
 }
 client {
   enabled = ${this.options.client !== false}
-  ${this.options.deviceOf ? `servers = ["${this.options.deviceOf}"]` : ""}
+  ${this.options.deviceOf ? `servers = ${JSON.stringify([this.options.deviceOf].flat())}` : ""}
 }
 plugin "raw_exec" {
   config {
