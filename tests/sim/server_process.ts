@@ -206,12 +206,10 @@ export class ServerProcess implements SimServer {
       watchers.apply(this, index, command, result);
       return result;
     };
-    const restore = state.restore.bind(state);
-    state.restore = (index, chunks) => {
-      restore(index, chunks);
-      this.applied = index;
-      watchers.restore(this, index);
-    };
+    state.onRestore(() => {
+      this.applied = state.index;
+      watchers.restore(this, state.index);
+    });
   }
 
   #defer(life: Life, run: () => void): void {

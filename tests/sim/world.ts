@@ -10,6 +10,8 @@ import { SimRandom } from "./random.ts";
 /** 2026-11-22T04:00:00Z. */
 export const EPOCH_MS = 1_795_320_000_000;
 
+const TIMER_MIN_MS = 0.01;
+
 export interface SimEvent {
   readonly atMs: number;
   readonly seq: number;
@@ -50,7 +52,9 @@ export class Life {
       nowMs: () => Math.floor(EPOCH_MS + world.nowMs * machine.skew.rate + machine.skew.wallOffsetMs),
       monotonicMs: () => (world.nowMs - this.#startedMs) * machine.skew.rate,
       after: (delayMs, run) => {
-        const event = world.schedule(Math.max(0, delayMs) / machine.skew.rate, this, machine.name, run);
+        // Time must pass, however little: adding a rounding error to a large number would add nothing.
+        const trueMs = Math.max(TIMER_MIN_MS, delayMs) / machine.skew.rate;
+        const event = world.schedule(trueMs, this, machine.name, run);
         return () => {
           event.run = null;
         };
