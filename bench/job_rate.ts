@@ -1,7 +1,9 @@
 // Jobs a second: registrations of one allocation each from many callers, and how long each takes from its submission to
 // its placement, as the event stream tells it. The stream is read by one reader beside the callers.
 import { type ClientRequest, request } from "node:http";
+import process from "node:process";
 import { type Api, smallJob } from "./api.ts";
+import { Caller } from "./caller.ts";
 import { ms, percentile, perSecond, type Row } from "./measure.ts";
 import { awaitState, simulated } from "./simulation.ts";
 
@@ -24,13 +26,15 @@ export function jobRate({ nodes, jobs, callers }: JobRateOptions): Promise<Row[]
     const { api } = simulation;
     await run(api, "warm", Math.ceil(jobs / 5), callers);
     simulation.mark();
+    const ownBefore = process.cpuUsage();
     const { seconds, waitsMs, runningSeconds } = await run(api, "job", jobs, callers);
+    const own = process.cpuUsage(ownBefore);
     return [
       perSecond(jobs / seconds),
       ms(percentile(waitsMs, 50)),
       ms(percentile(waitsMs, 99)),
       `${runningSeconds.toFixed(2)} s`,
-      simulation.cost().text,
+      `${simulation.cost().text}; callers ${((own.user + own.system) / 1e6).toFixed(2)} s CPU`,
     ];
   });
 }
@@ -47,14 +51,18 @@ async function run(
   const stream = await followPlacements(api.address, (jobId, atMs) => {
     if (!placed.has(jobId)) placed.set(jobId, atMs);
   });
+  const bodies = Array.from({ length: jobs }, (_, n) => JSON.stringify(smallJob(`${prefix}-${n}`, {})));
+  const connections = await Promise.all(Array.from({ length: callers }, () => Caller.open(api.address)));
   const began = performance.now();
   let next = 0;
-  await Promise.all(Array.from({ length: callers }, async () => {
+  await Promise.all(connections.map(async (caller) => {
     while (next < jobs) {
-      const id = `${prefix}-${next++}`;
-      submitted.set(id, performance.now());
-      await api.put("/v1/jobs", smallJob(id, {}));
+      const n = next++;
+      submitted.set(`${prefix}-${n}`, performance.now());
+      const { status, body } = await caller.call("PUT", "/v1/jobs", bodies[n]);
+      if (status !== 200) throw new Error(`registration ${n}: ${status} ${body}`);
     }
+    caller.close();
   }));
   const countPlaced = () => [...submitted.keys()].filter((id) => placed.has(id)).length;
   await awaitState(() => Promise.resolve(countPlaced()), (count) => count === jobs, {

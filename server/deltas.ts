@@ -2,10 +2,10 @@
 // is made once, for all of them, and so are resources that allocations share.
 import type { AllocAssignment } from "../core/protocol.ts";
 import { type Allocation, NO_TRANSITION } from "../core/types.ts";
+import { TextCache } from "./text_cache.ts";
 
 export class DeltaEncoder {
-  /** Text of immutable records (jobs, resources), kept as long as the record lives. */
-  #texts = new WeakMap<object, string>();
+  #texts = new TextCache();
 
   /** The text of one `allocs` message (AllocDelta). */
   encode(index: number, allocs: readonly Allocation[], removed: readonly string[]): string {
@@ -14,24 +14,15 @@ export class DeltaEncoder {
     const upserts: string[] = [];
     for (const alloc of allocs) {
       const job = jobKey(alloc);
-      if (!jobs.has(job)) jobs.set(job, this.#text(alloc.Job));
+      if (!jobs.has(job)) jobs.set(job, this.#texts.get(alloc.Job));
       const position = resources.get(alloc.AllocatedResources) ?? resources.size;
       resources.set(alloc.AllocatedResources, position);
       upserts.push(JSON.stringify(assignment(alloc, job, position)));
     }
     const jobTexts = [...jobs].map(([key, text]) => `${JSON.stringify(key)}:${text}`).join(",");
-    const resourceTexts = [...resources.keys()].map((record) => this.#text(record)).join(",");
+    const resourceTexts = [...resources.keys()].map((record) => this.#texts.get(record)).join(",");
     return `{"t":"allocs","index":${index},"jobs":{${jobTexts}},"resources":[${resourceTexts}],` +
       `"upserts":[${upserts.join(",")}],"removed":${JSON.stringify(removed)}}`;
-  }
-
-  #text(record: object): string {
-    let text = this.#texts.get(record);
-    if (text === undefined) {
-      text = JSON.stringify(record);
-      this.#texts.set(record, text);
-    }
-    return text;
   }
 }
 
