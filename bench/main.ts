@@ -4,6 +4,7 @@ import process from "node:process";
 import * as agents from "./agents.ts";
 import { commands } from "./commands.ts";
 import { decisions, growth } from "./decisions.ts";
+import { failover } from "./failover.ts";
 import { jobRate } from "./job_rate.ts";
 import { jobspec } from "./jobspec.ts";
 import { machine, markdown, type Row } from "./measure.ts";
@@ -41,6 +42,7 @@ const benches: Record<string, () => Promise<Row[]>> = {
   "system-job": () => systemJob(5000),
   "job-rate": () => jobRate({ nodes: 100, jobs: 10_000, callers: 100 }),
   restart,
+  failover,
   jobspec,
   commands,
   "idle-memory": agents.idleMemory,
