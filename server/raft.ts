@@ -164,9 +164,13 @@ export class Raft {
     return servers.length === 1 && servers[0]!.id === this.id && servers[0]!.voter;
   }
 
-  /** Nothing here depends on time while a server is alone and leads, or belongs to no cluster. */
+  /**
+   * Nothing here depends on time while a server is alone and leads, or belongs to no cluster. One that was just added
+   * and has heard its leader must still notice its silence: its vote may be the one that is missing.
+   */
   get needsTicks(): boolean {
-    return this.config.servers.length > 0 && !(this.isSoleMember && this.role === "leader");
+    if (this.config.servers.length === 0) return this.leaderId !== "";
+    return !(this.isSoleMember && this.role === "leader");
   }
 
   /** A leader knows all that was ever committed only when its own noop is. */
