@@ -1,7 +1,7 @@
 // What must be true some time after the last fault, and why it is not yet. Looks at the real state of real servers and at
 // what really runs on devices; changes nothing.
 import type { Allocation, Job } from "../../core/types.ts";
-import { crc32 } from "node:zlib";
+import { fullStateHash } from "./check_state.ts";
 import type { Cluster } from "./cluster.ts";
 import type { ServerProcess } from "./server_process.ts";
 
@@ -101,16 +101,31 @@ function jobDiffers(job: Job, running: Allocation[], nodes: number): string {
 }
 
 function statesDiffer(cluster: Cluster, leader: ServerProcess): string {
-  const hash = stateHash(leader);
+  const hash = fullStateHash(leader.server!.state);
   for (const { id } of leader.raft!.config.servers) {
-    if (stateHash(cluster.servers.get(id)!) !== hash) return `the state of ${id} differs from the leader's`;
+    const { state } = cluster.servers.get(id)!.server!;
+    if (fullStateHash(state) !== hash) return `the state of ${id} differs from the leader's`;
   }
   return "";
 }
 
-/** Over everything that a snapshot of the state holds. */
-export function stateHash(server: ServerProcess): number {
-  let hash = 0;
-  for (const chunk of server.server!.state.snapshot()) hash = crc32(chunk, hash);
-  return hash;
+/** One line a server and device, for a failure's report. */
+export function summary(cluster: Cluster): string[] {
+  const servers = [...cluster.servers.values()].map((server) => {
+    const { id, raft, broken, retired, ready, paused, applied } = server;
+    const flags = Object.entries({ broken, retired, ready, paused }).filter(([, on]) => on).map(([name]) =>
+      name
+    );
+    if (!raft) return `${id} ${flags.join(" ") || "down"}`;
+    const { config, lastIndex, commit } = raft.log;
+    const members = config.config.servers.map((member) => member.voter ? member.id : `(${member.id})`);
+    return `${id} ${flags.join(" ")} ${raft.role} term ${raft.term} last ${lastIndex} commit ${commit} ` +
+      `applied ${applied} members ${members.join(",")} @${config.index}`;
+  });
+  const devices = [...cluster.devices.values()].map((device) =>
+    `${device.name} ${device.up ? "up" : "down"} connected to ${
+      device.connectedTo || "nobody"
+    }, runs ${device.running.size}`
+  );
+  return [...servers, ...devices];
 }
