@@ -252,7 +252,8 @@ export class GossipNode implements Membership {
     this.#running = false;
     this.#cancelTick?.();
     this.#wire.stop();
-    if (!this.#left) await this.#peers.now(this.#known());
+    // One that met nobody this time keeps whom it knew before.
+    if (!this.#left && this.#alivePeers().length > 0) await this.#peers.now(this.#known());
   }
 
   // --- Driving the core ------------------------------------------------------------------------------------------

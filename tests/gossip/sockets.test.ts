@@ -1,7 +1,15 @@
 // Gossip between real listeners: joining, failing, coming back, leaving, being made to leave.
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { killServer, startServer, stopAll, until, untilWhole } from "./rig.ts";
+import {
+  killServer,
+  startServer,
+  stopAll,
+  temporaryFolder,
+  type TestServer,
+  until,
+  untilWhole,
+} from "./rig.ts";
 
 after(stopAll);
 
@@ -37,4 +45,130 @@ test("a server that is killed fails, and is back under the same name after a res
     "c.global failed",
     "c.global alive",
   ]);
+});
+
+test("a server that leaves has left for the others, joins nobody afterwards by itself, and comes back when it is told to", async () => {
+  const dataDir = temporaryFolder();
+  const servers = [await startServer("a"), await startServer("b"), await startServer("c", { dataDir })];
+  const [a, b, c] = servers as [TestServer, TestServer, TestServer];
+  for (const other of [b, c]) await other.node.join([a.address]);
+  await untilWhole(servers);
+  await c.node.leave();
+  assert.equal(c.node.self.status, "left");
+  await killServer(c);
+  await until(() => [a, b].every((server) => server.view.includes("c.global=left")), "c left");
+  assert.ok(![a, b].some((server) => server.logged(/server failed/)));
+  await assert.rejects(c.node.join([a.address]), /has left the cluster/);
+  const port = c.listener.port;
+  const again = await startServer("c", { dataDir, port });
+  assert.ok(!again.logged(/joining the servers known before/), "it left: it asks nobody");
+  await killServer(again);
+  const rejoined = await startServer("c", { dataDir, port, rejoinAfterLeave: true });
+  await untilWhole([a, b, rejoined]);
+});
+
+test("a server finds its cluster again after a restart without a join address", async () => {
+  const folders = [temporaryFolder(), temporaryFolder(), temporaryFolder()];
+  const start = (i: number, port = 0) => startServer(`s${i}`, { dataDir: folders[i]!, port });
+  const servers = [await start(0), await start(1), await start(2)];
+  for (const other of servers.slice(1)) await other.node.join([servers[0]!.address]);
+  await untilWhole(servers);
+  for (const server of servers) await killServer(server);
+  const again: TestServer[] = [];
+  for (const [i, server] of servers.entries()) again.push(await start(i, server.listener.port));
+  await untilWhole(again);
+});
+
+test("join takes names with several addresses, counts those that answer, and names those that do not", async () => {
+  const [a, b] = [await startServer("a"), await startServer("b")];
+  const lookup = (name: string) => {
+    if (name === "servers.example") return Promise.resolve(["127.0.0.1", "127.0.0.2"]);
+    return Promise.reject(new Error("no such host"));
+  };
+  const c = await startServer("c", { lookup });
+  const port = a.listener.port;
+  // Nobody listens on 127.0.0.2.
+  const { joined, errors } = await c.node.join([
+    `servers.example:${port}`,
+    "nowhere.example",
+    b.address,
+    "a b",
+  ]);
+  assert.equal(joined, 2);
+  assert.deepEqual(errors.map(({ message }) => message.replace(/: (dial tcp|no answer).*/, "")).sort(), [
+    `failed to join 127.0.0.2:${port}`,
+    `failed to resolve a b: "a b" is no address: expected host, host:port or [ipv6]:port`,
+    "failed to resolve nowhere.example: lookup nowhere.example: no such host",
+  ]);
+  await untilWhole([a, b, c]);
+  assert.deepEqual(await c.node.join([c.address]), { joined: 1, errors: [] }, "itself counts, as in Nomad");
+});
+
+test("a failed server is made to leave, is forgotten by prune, and an unknown one is refused", async () => {
+  const servers = [await startServer("a"), await startServer("b"), await startServer("c")];
+  const [a, b, c] = servers as [TestServer, TestServer, TestServer];
+  for (const other of [b, c]) await other.node.join([a.address]);
+  await untilWhole(servers);
+  await killServer(c);
+  await until(() => b.view.includes("c.global=failed"), "c failed");
+  await b.node.forceLeave("c.global", { prune: false });
+  await until(() => [a, b].every((server) => server.view.includes("c.global=left")), "c left");
+  await a.node.forceLeave("c.global", { prune: true });
+  await until(() => [a, b].every((server) => !server.view.includes("c.global")), "c forgotten");
+  await assert.rejects(a.node.forceLeave("c.global", { prune: false }), /No server named c\.global is known/);
+  await assert.rejects(a.node.forceLeave("a.global", { prune: false }), /is this server/);
+});
+
+test("a second server of one name is refused with the reason, and both logs name both addresses", async () => {
+  const [a, b] = [await startServer("a"), await startServer("b")];
+  await b.node.join([a.address]);
+  await untilWhole([a, b]);
+  const twin = await startServer("b");
+  const { joined, errors } = await twin.node.join([a.address]);
+  assert.equal(joined, 0);
+  assert.match(
+    errors[0]!.message,
+    new RegExp(`a server named b.global is there already, at ${b.address}: give this`),
+  );
+  await until(
+    () => b.logged(new RegExp(`error another server at ${twin.address} has this server's name`)),
+    "b's log",
+  );
+  await until(
+    () => twin.logged(new RegExp(`error another server at ${b.address} has this server's name`)),
+    "its log",
+  );
+  assert.ok(
+    a.logged(
+      new RegExp(`error the server at ${twin.address} has the name b.global of the one at ${b.address}`),
+    ),
+  );
+  assert.equal(a.node.members().length, 2);
+});
+
+test("five servers with real timings: one that dies is failed in a few seconds, and nobody else", async () => {
+  const servers: TestServer[] = [];
+  for (let i = 0; i < 5; i++) servers.push(await startServer(`s${i}`, { tuning: {} }));
+  for (const other of servers.slice(1)) await other.node.join([servers[0]!.address]);
+  await untilWhole(servers);
+  const [dead, ...others] = servers as [TestServer, ...TestServer[]];
+  await killServer(dead);
+  await until(() => others.every((server) => server.view.includes("s0.global=failed")), "the failure");
+  for (const server of others) {
+    const failed = server.node.members().filter(({ status }) => status === "failed");
+    assert.deepEqual(failed.map(({ name }) => name), ["s0.global"]);
+  }
+});
+
+test("stats are what agent-info shows", async () => {
+  const [a, b] = [await startServer("a"), await startServer("b")];
+  await b.node.join([a.address]);
+  await untilWhole([a, b]);
+  const { members, failed, left, encrypted } = a.node.stats();
+  assert.deepEqual({ members, failed, left, encrypted }, {
+    members: "2",
+    failed: "0",
+    left: "0",
+    encrypted: "false",
+  });
 });
