@@ -6,6 +6,7 @@ import { formatTimeSeconds } from "../core/time.ts";
 import type { AutopilotConfiguration } from "../core/types.ts";
 import { type Api, isWrite, type Route } from "./http_api.ts";
 import { type Exchange, textReply } from "./http_exchange.ts";
+import { write } from "./http_once.ts";
 import { bool, str, struct, uint64 } from "./json_decode.ts";
 
 const shape = struct("api.AutopilotConfiguration", {
@@ -52,7 +53,7 @@ function readConfiguration(q: Exchange, { server }: Api): Response {
   });
 }
 
-async function setConfiguration(q: Exchange, { server }: Api): Promise<Response> {
+async function setConfiguration(q: Exchange, api: Api): Promise<Response> {
   const cas = q.parameter("cas");
   if (cas !== "" && !/^\d+$/.test(cas)) {
     throw new ApiError(
@@ -61,13 +62,12 @@ async function setConfiguration(q: Exchange, { server }: Api): Promise<Response>
     );
   }
   const config = await readBody(q);
-  const { result } = await server.propose({
+  return await write(q, api, {
     kind: "autopilot.config",
-    time: server.nowNs(),
+    time: api.server.nowNs(),
     config,
     ...(cas === "" ? {} : { cas: Number(cas) }),
-  });
-  return q.json200(result.value !== false);
+  }, { body: "value", headers: "none" });
 }
 
 /** What is left out is false or nothing, as in Nomad: the body replaces the whole configuration. */

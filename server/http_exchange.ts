@@ -45,6 +45,8 @@ export class Exchange {
   readonly path: string;
   readonly query: URLSearchParams;
   readonly method: string;
+  /** The id that this server gave the write when it sent it on: it counts here, too, should this server lead by now. */
+  hopId = "";
   /** Set for a write that carries an id: http_once.ts. */
   stamp: Omit<RequestStamp, "time" | "answer"> | null = null;
   #options: ReadOptions | undefined;

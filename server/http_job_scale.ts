@@ -60,11 +60,12 @@ export async function scale(q: Exchange, api: Api): Promise<Response> {
     checkCount(api, job, group, body.Count);
     const evaluation = jobEvaluation(job, "job-scaling", stamp(api));
     const scaling = { group: groupName, event: { ...event, EvalID: evaluation.ID } };
-    const plan = registered(evaluation, "");
-    return await write(q, api, { ...withCount(api, job, groupName, body), evals: [evaluation], scaling }, {
-      ...plan,
-      body: { ...plan.body, KnownLeader: true },
-    });
+    return await write(
+      q,
+      api,
+      { ...withCount(api, job, groupName, body), evals: [evaluation], scaling },
+      registered(evaluation, "", { KnownLeader: true }),
+    );
   }
   return await write(q, api, { kind: "job.scalingEvent", time, namespace, id, group: groupName, event }, {
     body: {

@@ -58,7 +58,11 @@ export async function registerJob(q: Exchange, api: Api, pathId: string | null):
 }
 
 /** The answer of register, scale and revert. */
-export function registered(evaluation: Evaluation | undefined, warnings: string): AnswerPlan {
+export function registered(
+  evaluation: Evaluation | undefined,
+  warnings: string,
+  more: Record<string, unknown> = {},
+): AnswerPlan {
   return {
     body: {
       EvalID: evaluation?.ID ?? "",
@@ -66,6 +70,7 @@ export function registered(evaluation: Evaluation | undefined, warnings: string)
       JobModifyIndex: 0,
       Warnings: warnings,
       ...writeMeta(0),
+      ...more,
     },
     index: evaluation ? ["EvalCreateIndex", "Index"] : ["Index"],
     value: { JobModifyIndex: ["job", "JobModifyIndex"] },

@@ -26,8 +26,8 @@ class Repeated extends Error {
 }
 
 /** Whether the request may be sent again although it may have been executed. */
-export function carriesId({ request }: Exchange): boolean {
-  return request.headers.has(REQUEST_ID_HEADER) || request.headers.has(HOP_ID_HEADER);
+export function carriesId({ request, hopId }: Exchange): boolean {
+  return hopId !== "" || request.headers.has(REQUEST_ID_HEADER) || request.headers.has(HOP_ID_HEADER);
 }
 
 /** Proposes what the request writes and answers as planned. Further commands of one request go to `propose`. */
@@ -64,7 +64,7 @@ type Stamp = NonNullable<Exchange["stamp"]>;
 async function readStamp(q: Exchange): Promise<Stamp | null> {
   const { headers } = q.request;
   const given = headers.get(REQUEST_ID_HEADER);
-  const id = given ?? headers.get(HOP_ID_HEADER);
+  const id = given ?? (headers.get(HOP_ID_HEADER) ?? (q.hopId || null));
   if (id === null) return null;
   if (!ID.test(id)) {
     throw new ApiError(400, "Idempotency-Key must be 1 to 255 visible ASCII characters: send a UUID");

@@ -4,6 +4,7 @@ import type { SchedulerConfiguration } from "../core/types.ts";
 import { type Api, onWrite, type Route } from "./http_api.ts";
 import { autopilotRoutes } from "./http_autopilot.ts";
 import type { Exchange } from "./http_exchange.ts";
+import { write } from "./http_once.ts";
 import { raftRoutes } from "./http_raft.ts";
 import { bool, int, str, struct, uint64 } from "./json_decode.ts";
 
@@ -59,7 +60,7 @@ async function setScheduler(q: Exchange, api: Api): Promise<Response> {
   if (algorithm !== "binpack" && algorithm !== "spread") {
     throw new ApiError(400, `invalid scheduler algorithm: ${algorithm}`);
   }
-  const { index, result } = await server.propose({
+  return await write(q, api, {
     kind: "scheduler.config",
     time: server.nowNs(),
     config: {
@@ -78,8 +79,7 @@ async function setScheduler(q: Exchange, api: Api): Promise<Response> {
       ModifyIndex: 0,
     },
     ...(cas === "" ? {} : { cas: Number(cas) }),
-  });
-  return q.written({ Updated: result.value !== false, Index: index }, index);
+  }, { body: { Updated: true, Index: 0 }, index: ["Index"], value: { Updated: [] } });
 }
 
 async function readSchedulerBody(q: Exchange): Promise<Partial<SchedulerConfiguration>> {

@@ -48,7 +48,6 @@ export interface ServeOptions {
 interface Outgoing {
   body: Uint8Array | ReadableStream<Uint8Array> | null;
   heldBytes: number;
-  hopId: string;
   mayRepeat: boolean;
 }
 
@@ -162,29 +161,30 @@ export class Serving {
     const isRead = q.method === "GET";
     const { request } = q;
     if (isRead || request.body === null) {
-      const mayRepeat = isRead || repeatable === "ids";
-      return { body: null, heldBytes: 0, hopId: isRead ? "" : this.#hopId(q), mayRepeat };
+      if (!isRead) this.#giveId(q);
+      return { body: null, heldBytes: 0, mayRepeat: isRead || repeatable === "ids" };
     }
-    if (!q.bodyRead && isStream(q)) return { body: request.body, heldBytes: 0, hopId: "", mayRepeat: false };
+    if (!q.bodyRead && isStream(q)) return { body: request.body, heldBytes: 0, mayRepeat: false };
     const body = await q.body();
     if (this.#heldBytes + body.length > HELD_MAX_BYTES) {
       throw new ApiError(503, "Too many writes wait for the leader: try again in a moment");
     }
     this.#heldBytes += body.length;
-    return { body, heldBytes: body.length, hopId: this.#hopId(q), mayRepeat: repeatable === "ids" };
+    this.#giveId(q);
+    return { body, heldBytes: body.length, mayRepeat: repeatable === "ids" };
   }
 
   /** An id of our own for a write without one. */
-  #hopId(q: Exchange): string {
-    return carriesId(q) ? "" : this.options.server.random.uuid();
+  #giveId(q: Exchange): void {
+    if (!carriesId(q)) q.hopId = this.options.server.random.uuid();
   }
 
-  #request(q: Exchange, { body, hopId }: Outgoing, lost: AbortSignal): Request {
+  #request(q: Exchange, { body }: Outgoing, lost: AbortSignal): Request {
     const { request } = q;
     const headers = new Headers(request.headers);
     for (const name of HOP_BY_HOP) headers.delete(name);
     headers.set(FORWARDED_HEADER, "1");
-    if (hopId) headers.set(HOP_ID_HEADER, hopId);
+    if (q.hopId) headers.set(HOP_ID_HEADER, q.hopId);
     const init: RequestInit & { duplex?: "half" } = {
       method: request.method,
       headers,

@@ -8,8 +8,8 @@ import type { ApplyResult } from "./log.ts";
 
 /** How an answer is made of what applying gives back. All of it is known before the command has an index. */
 export interface AnswerPlan {
-  /** Null: an answer without a body. */
-  body: Readonly<Record<string, unknown>> | null;
+  /** Null: an answer without a body; "value": what applying gives back, and nothing else. */
+  body: Readonly<Record<string, unknown>> | "value" | null;
   /** Fields of the body that are the command's index; they keep their place. */
   index?: readonly string[];
   /** Fields of the body that come from the applied command's value: field → path in it. */
@@ -40,7 +40,8 @@ export interface RequestRow {
   readonly time: number;
   readonly hop?: true;
   readonly index: number;
-  readonly body: Readonly<Record<string, unknown>> | null;
+  /** JSON; null for an answer without a body. */
+  readonly body: unknown;
   readonly headers?: "read" | "none";
   readonly refused?: { status: number; message: string };
 }
@@ -151,12 +152,9 @@ export function rowOf(stamp: RequestStamp, index: number, result: ApplyResult): 
 }
 
 /** The body of an answer. Never holds anything of the state itself: what is kept must not grow with a job. */
-export function fillAnswer(
-  plan: AnswerPlan,
-  index: number,
-  value: unknown,
-): Readonly<Record<string, unknown>> | null {
+export function fillAnswer(plan: AnswerPlan, index: number, value: unknown): unknown {
   if (plan.body === null) return null;
+  if (plan.body === "value") return value;
   const body: Record<string, unknown> = { ...(plan.spread ? value as object : {}), ...plan.body };
   for (const field of plan.index ?? []) body[field] = index;
   for (const [field, path] of Object.entries(plan.value ?? {})) {
