@@ -142,6 +142,11 @@ export type Change =
   | { kind: "pool.delete"; names: string[] }
   | { kind: "service.upsert"; services: ServiceRegistration[] }
   | { kind: "service.delete"; ids: string[] }
+  /** Blocks of a saved state (base64), which nobody sees before `state.restore`; block 0 drops what was staged before. */
+  | { kind: "state.stage"; time: number; id: string; first: number; blocks: string[] }
+  /** Replaces the whole state by what was staged under this id. */
+  | { kind: "state.restore"; time: number; id: string; blocks: number }
+  | { kind: "state.unstage"; time: number; id: string }
   | { kind: "summaries.reconcile" };
 
 export type CommandKind = Command["kind"];

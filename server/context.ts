@@ -85,6 +85,10 @@ export interface ServerContext {
    * rule refused it, NotLeaderError when this is not the leader, StorageError when the disk refused it.
    */
   propose(command: Command, options?: { patient?: boolean }): Promise<{ index: number; result: ApplyResult }>;
+  /** The whole state as it is now, as text; it does not change while it is read. */
+  snapshotState(): Iterable<string>;
+  /** Replaces the state everywhere by what was staged under `id`; what others propose meanwhile is refused. */
+  replaceState(staged: { id: string; blocks: number }): Promise<{ index: number }>;
   /** Runs the scheduler for `job` as if it were registered now. */
   dryRun(job: Job, options: { annotate: boolean }): DryRun;
   /** Runs all garbage collection now (`system gc`). */

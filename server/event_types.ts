@@ -56,6 +56,9 @@ export function eventTypeOf(command: Command): string {
     case "scheduler.config":
     case "cluster.init":
     case "autopilot.config":
+    case "state.stage":
+    case "state.restore":
+    case "state.unstage":
     case "summaries.reconcile":
       return "";
     default:

@@ -23,6 +23,7 @@ import { scalingRoutes } from "./http_scaling.ts";
 import { searchRoutes } from "./http_search.ts";
 import { serviceRoutes } from "./http_services.ts";
 import { absentRoutes } from "./http_absent.ts";
+import { snapshotRoutes } from "./http_snapshot.ts";
 import { systemRoutes } from "./http_system.ts";
 import { FATE_HEADER, Serving } from "./serving.ts";
 
@@ -45,6 +46,7 @@ const ROUTES: Route[] = [
   ...searchRoutes,
   ...scalingRoutes,
   ...operatorRoutes,
+  ...snapshotRoutes,
   ...systemRoutes,
   ...agentRoutes,
   ...clientRoutes,

@@ -35,10 +35,6 @@ const noVariables = notBuilt(
 );
 const noVolumes = notBuilt("Creating and registering volumes is", "use host_volume blocks of the clients");
 const noKeys = notBuilt("The keyring is", "nothing in the cluster is signed or encrypted with root keys");
-const noSnapshots = notBuilt(
-  "Saving and restoring snapshots over the API is",
-  "back up the server's data_dir",
-);
 
 export const absentRoutes: Route[] = [
   ...ENTERPRISE.map((path): Route => ({ path, scope: "agent", methods: enterprise })),
@@ -72,7 +68,6 @@ export const absentRoutes: Route[] = [
     methods: { GET: (q, api) => missing(q, api, 0, "plugin not found") },
   },
   { path: "/v1/operator/keyring/*", scope: "server", methods: noKeys },
-  { path: "/v1/operator/snapshot", scope: "server", methods: noSnapshots },
   { path: "/v1/operator/upgrade-check/*", scope: "server", methods: { GET: upgradeCheck } },
   { path: "/.well-known/jwks.json", scope: "server", methods: noKeys },
   {

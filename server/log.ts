@@ -10,13 +10,16 @@ import type { RequestRow } from "./state_requests.ts";
 
 /** What the log drives: server/state.ts. Never async, never calls out. */
 export interface StateMachine {
-  /** Index of the last command applied. */
+  /** What callers see as the index of the last command applied; never below the log's. */
   readonly index: number;
-  /** Applies one command; what it returns goes to the proposer on this server. Throws AssertionError only. */
+  /**
+   * Applies the command at this index of the log; what it returns goes to the proposer on this server. Throws
+   * AssertionError only.
+   */
   apply(index: number, command: Command): ApplyResult;
   /** The whole state as chunks of text, taken at once (records are immutable, so this is cheap to begin). */
   snapshot(): Iterable<string>;
-  /** Replaces everything by a snapshot's chunks. */
+  /** Replaces everything by a snapshot's chunks, taken after this index of the log. */
   restore(index: number, chunks: Iterable<string>): void;
   /** The same, chunk by chunk as they are read: a large state is then never in memory a second time as text. */
   restorer?(index: number): Restorer;

@@ -465,7 +465,7 @@ class RaftReplica implements Replica {
     if (!own) return;
     this.#proposals.delete(entry.index);
     this.#pendingChars -= own.chars;
-    own.resolve({ index: entry.index, result });
+    own.resolve({ index: this.#machine.index, result });
   }
 
   // ---- proposals ----
@@ -514,7 +514,9 @@ class RaftReplica implements Replica {
   barrier(): Promise<number> {
     if (!this.isLeader) return Promise.reject(this.#notLeader());
     const { log } = this.#raft;
-    if (this.#raft.isSoleMember && log.applied === log.commit) return Promise.resolve(log.applied);
+    if (this.#raft.isSoleMember && log.applied === log.commit) {
+      return Promise.resolve(this.#machine.index);
+    }
     return new Promise((resolve, reject) => {
       this.#barriers.push({ resolve, reject });
       this.#kick();
@@ -540,7 +542,7 @@ class RaftReplica implements Replica {
   #answerReads(): void {
     const { applied } = this.#raft.log;
     while (this.#confirmed.length > 0 && this.#confirmed[0]!.index <= applied) {
-      for (const barrier of this.#confirmed.shift()!.waiting) barrier.resolve(applied);
+      for (const barrier of this.#confirmed.shift()!.waiting) barrier.resolve(this.#machine.index);
     }
   }
 

@@ -6,7 +6,7 @@ import { StorageError } from "../core/errors.ts";
 import type { StateMachine } from "./log.ts";
 import type { Raft } from "./raft.ts";
 import type { SnapshotMeta } from "./raft_types.ts";
-import { BLOCK_CHARS } from "./snapshot_codec.ts";
+import { BLOCK_CHARS } from "../core/snapshot_codec.ts";
 import { floorOf, type LogFloor, type RaftStorage } from "./storage.ts";
 
 export interface SnapshotTuning {

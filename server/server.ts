@@ -73,6 +73,8 @@ export class Server implements ServerContext {
   /** The way of requests to other servers. */
   readonly hops: Hops;
   readonly #logger: Logger;
+  /** A saved state is about to take this one's place: what is made of this one must not come after it. */
+  #replacing = false;
 
   constructor(options: ServerOptions) {
     const { config, clock, random, logger } = options;
@@ -147,10 +149,34 @@ export class Server implements ServerContext {
     command: Command,
     options?: { patient?: boolean },
   ): Promise<{ index: number; result: ApplyResult }> {
+    if (this.#replacing) {
+      throw new ApiError(503, "The state is being replaced by a saved one: try again in a moment");
+    }
     const answer = await this.log.propose(command, options);
     const { refused } = answer.result;
     if (refused) throw new ApiError(refused.status, refused.message);
     return answer;
+  }
+
+  snapshotState(): Iterable<string> {
+    return this.state.snapshot();
+  }
+
+  async replaceState({ id, blocks }: { id: string; blocks: number }): Promise<{ index: number }> {
+    this.#replacing = true;
+    try {
+      const { index, result } = await this.log.propose({
+        kind: "state.restore",
+        time: this.nowNs(),
+        id,
+        blocks,
+      });
+      if (result.refused) throw new ApiError(result.refused.status, result.refused.message);
+      this.#logger.warn(`The whole state was replaced by a saved one, at index ${index}`);
+      return { index };
+    } finally {
+      this.#replacing = false;
+    }
   }
 
   dryRun(job: Job, options: { annotate: boolean }): DryRun {
@@ -189,6 +215,17 @@ export class Server implements ServerContext {
     });
   }
 
+  /** The leader's work is made of the state: over another one it begins anew, once this one stands. */
+  #rebuildLeader(): void {
+    if (!this.leader.active) return;
+    this.leader.stop();
+    const { term } = this.log;
+    queueMicrotask(() => {
+      this.#replacing = false;
+      if (!this.leader.active && this.log.isLeader && this.log.term === term) this.leader.start();
+    });
+  }
+
   #createCluster({ config, membership, peerCalls, clock, random, logger }: ServerOptions): Cluster {
     return new Cluster({
       config,
@@ -212,6 +249,7 @@ export class Server implements ServerContext {
       this.events.add(changes);
     });
     this.state.onRestore(() => {
+      this.#rebuildLeader();
       this.watch.wakeAll();
       this.events.reset();
       this.devices.closeAll("the server's state was replaced by a snapshot");

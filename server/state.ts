@@ -5,6 +5,7 @@
 // refuses changes nothing; records handed out never change. After every apply the listeners hear what changed, in the
 // order of the log; they are called synchronously and must be quick.
 import { assert, assertNever } from "../core/assert.ts";
+import { errorText } from "../core/errors.ts";
 import type {
   Allocation,
   AutopilotConfiguration,
@@ -31,6 +32,8 @@ import {
   initCluster,
   setAutopilotConfig,
   setSchedulerConfig,
+  stageState,
+  unstageState,
   upsertNamespaces,
   upsertPools,
   upsertServices,
@@ -58,7 +61,7 @@ import {
 import { applyPlan } from "./state_plan.ts";
 import type { Changes, StateReader, Table } from "./state_reader.ts";
 import { type RequestRow, rowOf } from "./state_requests.ts";
-import { SnapshotLoader, takeSnapshot } from "./state_snapshot.ts";
+import { loadBlocks, SnapshotLoader, takeSnapshot } from "./state_snapshot.ts";
 import { type StateOptions, Tables } from "./state_tables.ts";
 import { Write } from "./state_write.ts";
 
@@ -100,8 +103,11 @@ export class State implements StateMachine, StateReader {
     return this.#index;
   }
 
-  apply(index: number, command: Command): ApplyResult {
+  /** `entry` is the log's index; the state's own is ahead of it once a saved state was restored. */
+  apply(entry: number, command: Command): ApplyResult {
+    const index = entry + this.#tables.indexOffset;
     assert(index > this.#index, `command ${index} applied after ${this.#index}`);
+    if (command.kind === "state.restore") return this.#replace(entry, command);
     const { request } = command;
     if (request) {
       this.#tables.requests.expire(request.time);
@@ -127,6 +133,40 @@ export class State implements StateMachine, StateReader {
     return takeSnapshot(this.#tables, this.#index);
   }
 
+  /**
+   * A saved state takes the place of this one, on every server alike; its index goes on above both. What cannot be
+   * loaded is refused, and nothing has changed: the same bytes fail everywhere.
+   */
+  #replace(entry: number, { id, blocks }: Extract<Command, { kind: "state.restore" }>): ApplyResult {
+    const index = entry + this.#tables.indexOffset;
+    this.#index = index;
+    const { staged } = this.#tables;
+    if (staged?.id !== id || staged.blocks.length !== blocks) {
+      return {
+        refused: { status: 409, message: "Another restore took the place of this one: start it again" },
+      };
+    }
+    const tables = new Tables(this.#options);
+    let saved: number;
+    try {
+      saved = loadBlocks(tables, staged.blocks);
+    } catch (error) {
+      this.#tables.staged = null;
+      return { refused: { status: 500, message: `The saved state cannot be loaded: ${errorText(error)}` } };
+    }
+    this.#index = Math.max(index, saved + 1);
+    tables.indexOffset = this.#index - entry;
+    tables.staged = null;
+    this.#take(tables);
+    return {};
+  }
+
+  #take(tables: Tables): void {
+    this.#tables = tables;
+    this.#ready = new ReadyNodes(tables);
+    for (const listener of this.#restoreListeners) listener();
+  }
+
   restore(index: number, chunks: Iterable<string>): void {
     const restorer = this.restorer(index);
     for (const chunk of chunks) restorer.add(chunk);
@@ -140,11 +180,10 @@ export class State implements StateMachine, StateReader {
       add: (chunk) => loader.add(chunk),
       finish: () => {
         const taken = loader.finish();
-        assert(taken === index, `snapshot of index ${taken} restored as ${index}`);
-        this.#tables = tables;
-        this.#ready = new ReadyNodes(tables);
-        this.#index = index;
-        for (const listener of this.#restoreListeners) listener();
+        const entry = taken - tables.indexOffset;
+        assert(entry === index, `snapshot of entry ${entry} restored as ${index}`);
+        this.#index = taken;
+        this.#take(tables);
       },
     };
   }
@@ -413,6 +452,12 @@ function applyCommand(w: Write, c: Command): ApplyResult {
       return upsertServices(w, c);
     case "service.delete":
       return deleteServices(w, c);
+    case "state.stage":
+      return stageState(w, c);
+    case "state.unstage":
+      return unstageState(w, c);
+    case "state.restore": // State.apply does it: all tables go.
+      return {};
     case "summaries.reconcile":
       return reconcileSummaries(w);
     default:

@@ -30,6 +30,28 @@ export function initCluster(w: Write, c: Of<"cluster.init">): ApplyResult {
   return {};
 }
 
+/** A saved state on its way in may not grow beyond this: it is held as text by every server. */
+const STAGED_MAX_CHARS = 1024 * 1024 * 1024;
+
+/** The next blocks of a saved state. A restore that begins takes the place of one that was left half done. */
+export function stageState({ tables }: Write, c: Of<"state.stage">): ApplyResult {
+  if (c.first === 0) tables.staged = { id: c.id, blocks: [] };
+  const { staged } = tables;
+  if (staged?.id !== c.id || staged.blocks.length !== c.first) {
+    return refuse(409, "Another restore took the place of this one: start it again");
+  }
+  staged.blocks.push(...c.blocks);
+  const chars = staged.blocks.reduce((sum, block) => sum + block.length, 0);
+  if (chars <= STAGED_MAX_CHARS) return {};
+  tables.staged = null;
+  return refuse(413, "The saved state is too large to be restored");
+}
+
+export function unstageState({ tables }: Write, c: Of<"state.unstage">): ApplyResult {
+  if (tables.staged?.id === c.id) tables.staged = null;
+  return {};
+}
+
 /** Gives back whether it was written: a compare-and-set that missed is no error. */
 export function setAutopilotConfig(w: Write, c: Of<"autopilot.config">): ApplyResult {
   const old = w.tables.autopilotConfig;

@@ -20,6 +20,7 @@ import type {
   ServiceRegistration,
 } from "../core/types.ts";
 import { NO_TRANSITION } from "../core/types.ts";
+import { unpackBlock } from "../core/snapshot_codec.ts";
 import { jobKey } from "./state_keys.ts";
 import type { Table } from "./state_reader.ts";
 import type { RequestRow } from "./state_requests.ts";
@@ -42,7 +43,9 @@ export const SNAPSHOT_VERSION = 1;
 const CHUNK_ROWS = 1000;
 
 type Chunk =
-  | { kind: "header"; version: number; index: number; indexes: [Table, number][] }
+  /** `offset`: see Tables.indexOffset; missing for 0. */
+  | { kind: "header"; version: number; index: number; indexes: [Table, number][]; offset?: number }
+  | { kind: "staged"; id: string; blocks: string[] }
   | { kind: "jobs"; rows: JobRow[] }
   /** Versions that only allocations still know: `numbers[i]` is the number of `rows[i]`. */
   | { kind: "allocJobs"; rows: Job[]; first: number }
@@ -72,7 +75,14 @@ type AllocRow =
 export function takeSnapshot(tables: Tables, index: number): Iterable<string> {
   // References are copied now; what is made of them later cannot change any more.
   const taken = {
-    header: { kind: "header", version: SNAPSHOT_VERSION, index, indexes: [...tables.indexes] } as Chunk,
+    header: {
+      kind: "header",
+      version: SNAPSHOT_VERSION,
+      index,
+      indexes: [...tables.indexes],
+      ...(tables.indexOffset > 0 ? { offset: tables.indexOffset } : {}),
+    } as Chunk,
+    staged: tables.staged && { id: tables.staged.id, blocks: [...tables.staged.blocks] },
     cluster: {
       kind: "cluster",
       namespaces: [...tables.namespaces.values()],
@@ -94,6 +104,7 @@ export function takeSnapshot(tables: Tables, index: number): Iterable<string> {
 
 interface Taken {
   header: Chunk;
+  staged: { id: string; blocks: string[] } | null;
   cluster: Chunk;
   jobs: JobRow[];
   nodes: Node[];
@@ -107,6 +118,9 @@ interface Taken {
 function* writeChunks(taken: Taken): Iterable<string> {
   yield JSON.stringify(taken.header);
   yield JSON.stringify(taken.cluster);
+  for (const block of taken.staged?.blocks ?? []) {
+    yield text({ kind: "staged", id: taken.staged!.id, blocks: [block] });
+  }
   for (const rows of slices(taken.jobs)) yield text({ kind: "jobs", rows });
   for (const rows of slices(taken.nodes)) yield text({ kind: "nodes", rows });
   for (const rows of slices(taken.evals)) yield text({ kind: "evals", rows });
@@ -206,6 +220,44 @@ function numberOf<T>(numbers: Map<T, number>, value: T): number {
   return number;
 }
 
+/** Fills empty tables from a saved state's blocks in base64; gives back its index. Throws what is wrong with it. */
+export function loadBlocks(tables: Tables, blocks: readonly string[]): number {
+  const loader = new SnapshotLoader(tables);
+  for (const block of blocks) {
+    for (const chunk of unpackBlock(Buffer.from(block, "base64"))) loader.add(chunk);
+  }
+  return loader.finish();
+}
+
+const KINDS: readonly string[] = [
+  "header",
+  "cluster",
+  "staged",
+  "jobs",
+  "allocJobs",
+  "nodes",
+  "evals",
+  "deployments",
+  "services",
+  "requests",
+  "allocs",
+] satisfies Chunk["kind"][];
+
+/** What is wrong with one chunk by itself, "" for nothing. Chunk 0 is the header. */
+export function chunkProblem(text: string, position: number): string {
+  const chunk = JSON.parse(text) as { kind?: unknown; version?: unknown } | null;
+  const kind = String(chunk?.kind);
+  if ((position === 0) !== (kind === "header")) return "it does not begin with its header";
+  if (!KINDS.includes(kind)) {
+    return `it holds rows of kind ${JSON.stringify(kind)}: it was saved by a newer version`;
+  }
+  if (position > 0) return "";
+  const version = Number(chunk?.version);
+  return version >= 1 && version <= SNAPSHOT_VERSION
+    ? ""
+    : `it has version ${version}, this server reads up to ${SNAPSHOT_VERSION}: upgrade the servers`;
+}
+
 /** Fills empty tables from chunks in their order; `finish` gives the index of the snapshot. */
 export class SnapshotLoader {
   #index: number | null = null;
@@ -224,6 +276,10 @@ export class SnapshotLoader {
     switch (chunk.kind) {
       case "header":
         return this.#header(chunk);
+      case "staged":
+        if (tables.staged) tables.staged.blocks.push(...chunk.blocks);
+        else tables.staged = { id: chunk.id, blocks: chunk.blocks };
+        return;
       case "cluster":
         tables.namespaces.clear();
         tables.pools.clear();
@@ -275,6 +331,7 @@ export class SnapshotLoader {
       );
     }
     this.#index = chunk.index;
+    this.tables.indexOffset = chunk.offset ?? 0;
     this.tables.indexes.clear();
     for (const [table, index] of chunk.indexes) this.tables.indexes.set(table, index);
   }

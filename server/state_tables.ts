@@ -66,6 +66,10 @@ export class Tables {
   autopilotConfig: AutopilotConfiguration = DEFAULT_AUTOPILOT_CONFIG;
   clusterId = "";
   readonly requests = new RequestTable();
+  /** A saved state on its way in: its blocks in base64, in their order. */
+  staged: { id: string; blocks: string[] } | null = null;
+  /** What a restored state's indexes are ahead of the log's: they never go back. */
+  indexOffset = 0;
   /** Index of the last change of each table. */
   readonly indexes = new Map<Table, number>();
 

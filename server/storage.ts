@@ -8,7 +8,7 @@
 import { assert } from "../core/assert.ts";
 import { StorageError } from "../core/errors.ts";
 import type { Configuration, Entry, HardState, SnapshotMeta } from "./raft_types.ts";
-import { blockChecksum, packBlock, unpackBlock } from "./snapshot_codec.ts";
+import { blockChecksum, packBlock, unpackBlock } from "../core/snapshot_codec.ts";
 
 /** The entry before the first stored one. */
 export interface LogFloor {

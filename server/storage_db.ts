@@ -10,7 +10,7 @@ import { crc32 } from "node:zlib";
 import { assert } from "../core/assert.ts";
 import { AssertionError, errorText, StorageError } from "../core/errors.ts";
 import type { Entry, EntryKind, HardState, SnapshotMeta } from "./raft_types.ts";
-import { blockChecksum, packBlock, unpackBlock } from "./snapshot_codec.ts";
+import { blockChecksum, packBlock, unpackBlock } from "../core/snapshot_codec.ts";
 import { Mark, type MarkValue, voteMark } from "./storage_mark.ts";
 import {
   EMPTY_FLOOR,

@@ -64,8 +64,6 @@ const LEFT_OUT: Record<string, string> = {
   "260": "which jobs stand on the first page depends on what changed last: see http.test.ts",
   "337": "a failed allocation is replaced after five seconds: see tests/scheduler",
   "371": "after a restart on the device: tests/client",
-  "615": "snapshots over the API do not exist yet",
-  "616": "snapshots over the API do not exist yet",
   "646": "the agent's own answer: tests/agent",
   "797": "answered by a device: tests/client",
 };

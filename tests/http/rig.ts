@@ -197,6 +197,8 @@ export class Rig {
         }),
       }),
       collectGarbage: () => Promise.resolve(),
+      snapshotState: () => this.state.snapshot(),
+      replaceState: (staged) => this.propose({ kind: "state.restore", time: 0, ...staged }),
     };
     this.app = createHttpApp({
       server: this.context,

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Entry, SnapshotMeta } from "../../server/raft_types.ts";
-import { blockChecksum, packBlock } from "../../server/snapshot_codec.ts";
+import { blockChecksum, packBlock } from "../../core/snapshot_codec.ts";
 import { EMPTY_FLOOR, floorOf, type RaftStorage, type SnapshotBase } from "../../server/storage.ts";
 import { SLOW } from "./helpers.ts";
 

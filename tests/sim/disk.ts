@@ -7,7 +7,7 @@ import { crc32 } from "node:zlib";
 import { assert } from "../../core/assert.ts";
 import { StorageError } from "../../core/errors.ts";
 import type { Entry, HardState, SnapshotMeta } from "../../server/raft_types.ts";
-import { blockChecksum, packBlock, unpackBlock } from "../../server/snapshot_codec.ts";
+import { blockChecksum, packBlock, unpackBlock } from "../../core/snapshot_codec.ts";
 import {
   EMPTY_FLOOR,
   floorOf,

@@ -1,9 +1,9 @@
 // Snapshot blocks: a few chunks of state text packed and compressed. Used by every storage, so that a block can travel
-// between servers as it is stored.
+// between servers as it is stored, and by the files that operators save (snapshot_archive.ts).
 //
 // Layout, compressed with zstd: version byte, then per chunk its length in bytes (uint32, little endian) and UTF-8.
 import { crc32, zstdCompressSync, zstdDecompressSync } from "node:zlib";
-import { StorageError } from "../core/errors.ts";
+import { StorageError } from "./errors.ts";
 
 const VERSION = 1;
 const encoder = new TextEncoder();
