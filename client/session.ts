@@ -25,9 +25,16 @@ const BATCH_MS = 10;
 const QUIET_MS = 200;
 const IN_FLIGHT_MAX = 8;
 const UPDATES_PER_BATCH_MAX = 512;
-const CONNECT_TIMEOUT_MS = 10_000;
+/** From dialling to an open connection, and from there to the welcome (a server waits for an election in between). */
+const OPEN_TIMEOUT_MS = 3_000;
+const WELCOME_TIMEOUT_MS = 10_000;
+/** After a good connection is lost the next server is tried within this, chosen by chance. */
+const FIRST_RETRY_MAX_MS = 100;
+/** For how long a leader that could not be dialled is asked for through another server. */
+const UNREACHABLE_MS = 300_000;
 const BACKOFF_MIN_MS = 200;
 const BACKOFF_MAX_MS = 30_000;
+const REDIRECTS_MAX = 3;
 /** After a refusal that only an operator can lift. Never for ever: a device in the field has nobody to restart it. */
 const REFUSED_MS = 300_000;
 
@@ -44,6 +51,8 @@ export interface SessionOptions {
   update(id: string): AllocUpdate | undefined;
   onAllocs(delta: AllocDelta): void;
   onConnection(connected: boolean): void;
+  /** The cluster's servers are others than were known: worth remembering for the next start. */
+  onServers?(servers: string[]): void;
   /** Servers confirmed updates that were sent. */
   onConfirmed(): void;
   /** Answers requests that servers send down the connection. */
@@ -62,6 +71,8 @@ export class Session implements ServiceSink {
   #next = 0;
   #failures = 0;
   #redirect = "";
+  /** In a row. */
+  #redirects = 0;
   #refused = false;
   #cancelDial: (() => void) | undefined;
   #cancelTimeout: (() => void) | undefined;
@@ -206,14 +217,17 @@ export class Session implements ServiceSink {
       );
       return;
     }
-    if (!this.#redirect) this.#next++;
+    if (!this.#redirect) {
+      this.#next++;
+      this.#redirects = 0;
+    }
     this.#redirect = "";
     const generation = ++this.#generation;
     const mine = () => generation === this.#generation;
     this.server = server;
     this.#cancelTimeout = this.options.clock.after(
-      CONNECT_TIMEOUT_MS,
-      () => mine() && this.#closed(generation, "no welcome in time"),
+      OPEN_TIMEOUT_MS,
+      () => mine() && this.#closed(generation, "no connection in time"),
     );
     const socket = this.options.dial(server, {
       open: () => mine() && this.#hello(),
@@ -232,12 +246,21 @@ export class Session implements ServiceSink {
   }
 
   #hello(): void {
+    const generation = this.#generation;
+    this.#opened = true;
+    this.#cancelTimeout?.();
+    this.#cancelTimeout = this.options.clock.after(
+      WELCOME_TIMEOUT_MS,
+      () => this.#closed(generation, "no welcome in time"),
+    );
     const mux = new Mux((frame) => this.#socket?.send(frame), { dialled: true });
     mux.serve((request) => this.options.serve(request));
     this.#mux = mux;
     const node = this.options.node();
     this.#sentNode = node;
-    this.#send({ t: "hello", version: PROTOCOL_VERSION, node, allocs: this.options.known() });
+    const relay = this.#relay ? { relay: true } : {};
+    this.#relay = false;
+    this.#send({ t: "hello", version: PROTOCOL_VERSION, node, allocs: this.options.known(), ...relay });
   }
 
   #closed(generation: number, reason: string): void {
@@ -254,13 +277,26 @@ export class Session implements ServiceSink {
     this.#takeBackUnacked();
     if (wasConnected) this.options.onConnection(false);
     if (this.#stopped) return;
-    const delayMs = this.#refused ? REFUSED_MS * (0.5 + this.options.random.float()) : this.#backoffMs();
+    if (!this.#opened && this.#redirectedBy) this.#askForRelay(this.server);
+    const delayMs = this.#refused
+      ? REFUSED_MS * (0.5 + this.options.random.float())
+      : wasConnected && !this.#redirect
+      ? FIRST_RETRY_MAX_MS * this.options.random.float()
+      : this.#backoffMs();
     this.#refused = false;
     const log = { server: this.server, reason, retryMs: Math.round(delayMs) };
     if (wasConnected || this.#failures === 1) this.options.logger.warn("connection to server lost", log);
     else this.options.logger.debug("cannot reach server", log);
     this.server = "";
     this.#cancelDial = this.options.clock.after(delayMs, () => this.#dial());
+  }
+
+  /** The leader cannot be dialled from here (it is behind NAT, or only one server is published): another passes it on. */
+  #askForRelay(leader: string): void {
+    this.#unreachable.set(leader, this.options.clock.monotonicMs() + UNREACHABLE_MS);
+    this.#redirect = this.#redirectedBy;
+    this.#redirectedBy = "";
+    this.#relay = true;
   }
 
   /** Every server is tried once before the device waits; then ever longer, with half of it by chance. */
@@ -313,14 +349,16 @@ export class Session implements ServiceSink {
         return this.#onWelcome(message);
       case "heartbeatAck":
         this.#ttlMs = message.heartbeatTtlMs;
-        return;
+        return this.#learnServers(message.servers ?? []);
       case "allocs":
         return this.options.onAllocs(message);
       case "ack":
         return this.#onAck(message.seq);
       case "redirect":
-        // Counted like a failure: two servers that send a device to each other must not make it spin.
-        this.#redirect = this.#failures++ < 3 ? message.leader : "";
+        // Two servers that send a device to each other must not make it spin; one that comes back to a cluster after a
+        // long time must not wait, however often it failed before.
+        this.#failures++;
+        this.#redirect = this.#redirects++ < REDIRECTS_MAX ? message.leader : "";
         return this.#closed(this.#generation, `redirected to ${message.leader || "another server"}`);
       case "refused":
         return this.#onRefused(message);
@@ -334,16 +372,36 @@ export class Session implements ServiceSink {
     this.#welcomed = true;
     this.#failures = 0;
     this.#ttlMs = message.heartbeatTtlMs;
-    // Configured servers stay at the end: they may be names that outlive today's members.
-    if (message.servers.length > 0) {
-      this.#servers = [...new Set([...message.servers, ...this.options.servers, ...this.#found])];
-    }
+    this.#redirectedBy = "";
+    this.#learnServers(message.servers);
     this.options.logger.info("connected to server", { server: this.server, status: message.nodeStatus });
     this.options.onConnection(true);
     this.#heartbeatLater();
     // It may have changed between hello and welcome.
     this.nodeChanged();
     this.#flush();
+  }
+
+  #onRedirect(leader: string): void {
+    const by = this.server;
+    // Counted like a failure: two servers that send a device to each other must not make it spin.
+    const follow = leader !== "" && this.#failures++ < 3;
+    this.#redirect = follow ? leader : "";
+    this.#redirectedBy = follow ? by : "";
+    if (follow && (this.#unreachable.get(leader) ?? -Infinity) > this.options.clock.monotonicMs()) {
+      this.#askForRelay(leader);
+    }
+    this.#opened = true;
+    this.#closed(this.#generation, `redirected to ${leader || "another server"}`);
+  }
+
+  #learnServers(servers: readonly string[]): void {
+    const told = servers.join(",");
+    if (told === "" || told === this.#told) return;
+    this.#told = told;
+    // Configured servers stay at the end: they may be names that outlive today's members.
+    this.#servers = [...new Set([...servers, ...this.options.servers, ...this.#found])];
+    this.options.onServers?.([...servers]);
   }
 
   #onRefused(message: Extract<ServerMessage, { t: "refused" }>): void {
