@@ -95,6 +95,17 @@ export class DeviceProcess implements SimDevice {
     return this.#agent !== null;
   }
 
+  /** It has the address of one of them. */
+  knows(servers: string[]): boolean {
+    return this.#session?.servers.some((server) => servers.includes(server)) ?? false;
+  }
+
+  /** An operator changes the servers in its configuration. */
+  setServers(servers: string[]): void {
+    this.around.servers = servers;
+    this.#session?.setServers(servers);
+  }
+
   get hasPower(): boolean {
     return this.#power !== null;
   }

@@ -9,6 +9,7 @@ import type { Life } from "./world.ts";
 
 /** The operator looks at the cluster this often. */
 const ROUND_MS = 1500;
+const PATIENCE_MS = 8000;
 
 export class Operator {
   /** What was lost → what takes its place. */
@@ -43,9 +44,10 @@ export class Operator {
       if (this.cluster.phase !== "done") this.#round();
       if (this.#busy) return;
       this.#busy = true;
-      this.#look().catch((error: Error) => this.cluster.note(`operator: ${error.message}`)).finally(() => {
-        this.#busy = false;
-      });
+      this.#within(this.#look()).catch((error: Error) => this.cluster.note(`operator: ${error.message}`))
+        .finally(() => {
+          this.#busy = false;
+        });
     });
   }
 
@@ -77,20 +79,30 @@ export class Operator {
     const { random } = cluster.world;
     const leader = cluster.leader;
     if (!leader?.server || !this.isIdle) return;
+    const { log } = leader.server;
+    const { servers } = log.configuration().config;
+    const learner = servers.find(({ voter }) => !voter);
+    const change = () => {
+      if (learner) return log.addServer({ ...learner, voter: true });
+      if (servers.length > 3 && random.chance(0.6)) return this.#remove(leader, random.pick(servers).id);
+      if (cluster.servers.size >= 12 || servers.length >= 7) return Promise.resolve();
+      return log.addServer(memberOf(cluster.addServer(), random.chance(0.5)));
+    };
     this.#busy = true;
     try {
-      const { log } = leader.server;
-      const { servers } = log.configuration().config;
-      const learner = servers.find(({ voter }) => !voter);
-      if (learner) await log.addServer({ ...learner, voter: true });
-      else if (servers.length > 3 && random.chance(0.6)) await this.#remove(leader, random.pick(servers).id);
-      else if (cluster.servers.size < 12 && servers.length < 7) {
-        await log.addServer(memberOf(cluster.addServer(), random.chance(0.5)));
-      }
+      await this.#within(change());
       cluster.watchers.count("membership changes");
     } finally {
       this.#busy = false;
     }
+  }
+
+  /** A server that dies never answers. */
+  #within(work: Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.life.clock.after(PATIENCE_MS, () => reject(new Error("no answer in time")));
+      work.then(resolve, reject);
+    });
   }
 
   async #remove(leader: ServerProcess, id: string): Promise<void> {
@@ -114,9 +126,12 @@ export class Operator {
       server.resume();
       server.start();
     }
+    const members = this.cluster.members().map(({ rpcAddress }) => rpcAddress);
     for (const device of devices.values()) {
       device.resume();
       device.start();
+      // All servers that it ever knew may be gone for good.
+      if (members.length > 0 && !device.knows(members)) device.setServers(members);
     }
   }
 

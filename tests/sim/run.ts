@@ -1,16 +1,17 @@
 // One run of one seed: a safety phase with faults, then everything heals and the cluster must converge. Gives back what
 // happened; never throws because of the product.
+import { allCheckers } from "./checkers.ts";
 import { type Checker, SimFailure, type SimOptions, type SimResult } from "./contract.ts";
 import { Cluster } from "./cluster.ts";
-import { unsettled } from "./convergence.ts";
+import { summary, unsettled } from "./convergence.ts";
 import { Faults } from "./faults.ts";
 
 /** Simulated time within which a healed cluster must settle; it is looked at so often. */
-const SETTLE_MAX_MS = 20 * 60_000;
+const SETTLE_MAX_MS = 10 * 60_000;
 const LOOK_MS = 2000;
 
 export async function runSeed(options: SimOptions): Promise<SimResult> {
-  const checkers: Checker[] = options.checkers?.() ?? [];
+  const checkers: Checker[] = (options.checkers ?? allCheckers)();
   const cluster = new Cluster({ seed: options.seed, checkers, plant: options.plant ?? { name: "" } });
   if (options.verbose) cluster.world.print = (line) => console.log(line);
   const unhandled = (error: unknown) => cluster.fail(error);
@@ -58,7 +59,10 @@ async function settle(cluster: Cluster, step: () => Promise<void>): Promise<void
   const { world } = cluster;
   const endMs = world.nowMs + SETTLE_MAX_MS;
   for (let why = "not looked at yet"; why !== "";) {
-    if (world.nowMs > endMs) throw new SimFailure("liveness", `The cluster did not settle: ${why}`);
+    if (world.nowMs > endMs) {
+      const lines = ["", ...summary(cluster)].join("\n    ");
+      throw new SimFailure("liveness", `The cluster did not settle: ${why}${lines}`);
+    }
     const untilMs = world.nowMs + LOOK_MS;
     while (world.nowMs < untilMs) await step();
     // A server that was starting when the faults ended may only now find that its disk is damaged.
