@@ -9,7 +9,9 @@ import { indexOfName } from "./name_index.ts";
 import { type Plan, PlanBuilder, portionOf } from "./plan_builder.ts";
 import { Ranker } from "./rank.ts";
 import {
+  drawPlacement,
   isActive,
+  type PlacementRun,
   type PlacementWish,
   reconcile,
   type ReconcileResult,
@@ -149,21 +151,23 @@ class GenericRun {
     if (!this.#job) return false;
     for (const group of this.#job.TaskGroups) this.#queued[group.Name] = 0;
     if (this.#job.Stop) return false;
-    const wishes = [...changes.destructive, ...changes.placements];
-    for (const wish of wishes) this.#queued[wish.group.Name]!++;
+    const parts = [...changes.destructive, ...changes.placements];
+    for (const part of parts) this.#queued[part.group.Name]! += countOf(part);
     const portion = portionOf(this.#allocs.length, this.input.placementsMax);
     let placed = 0;
-    for (const wish of wishes) {
-      const failure = this.#failed[wish.group.Name];
-      if (failure) {
-        // The next one of the same group would find nothing either.
-        coalesce(failure, wish.group);
-        continue;
+    for (const part of parts) {
+      for (let left = countOf(part); left > 0; left--) {
+        const failure = this.#failed[part.group.Name];
+        if (failure) {
+          // The next ones of the same group would find nothing either.
+          coalesce(failure, part.group, left);
+          break;
+        }
+        if (placed >= portion) return true;
+        if (!this.#place("names" in part ? drawPlacement(part) : part, changes.desired)) continue;
+        placed++;
+        this.#queued[part.group.Name]!--;
       }
-      if (placed >= portion) return true;
-      if (!this.#place(wish, changes.desired)) continue;
-      placed++;
-      this.#queued[wish.group.Name]!--;
     }
     return false;
   }
@@ -249,6 +253,10 @@ class GenericRun {
     }
     return { classes, escaped };
   }
+}
+
+function countOf(part: PlacementWish | PlacementRun): number {
+  return "names" in part ? part.count : 1;
 }
 
 const NO_CANDIDATES = { slots: new Int32Array(0), byDatacenter: {} };

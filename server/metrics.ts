@@ -110,9 +110,9 @@ export function exhaustedResources(
   }]));
 }
 
-/** One more allocation of the group would find no node for the same reasons. */
-export function coalesce(failure: AllocMetric, group: TaskGroup): void {
-  failure.CoalescedFailures++;
+/** `times` more allocations of the group would find no node for the same reasons. */
+export function coalesce(failure: AllocMetric, group: TaskGroup, times = 1): void {
+  failure.CoalescedFailures += times;
   failure.ResourcesExhausted = exhaustedResources(
     failure.DimensionExhausted,
     group,

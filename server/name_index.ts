@@ -26,14 +26,18 @@ export class NameIndex {
     for (const alloc of allocs) this.#used.add(indexOfName(alloc.Name));
   }
 
-  /** `n` names nobody has, lowest first; when all of 0…count-1 are taken they are given out a second time. */
-  next(n: number): string[] {
-    const names: string[] = [];
-    for (; names.length < n && this.#lowest < this.count; this.#lowest++) {
-      if (!this.#used.has(this.#lowest)) names.push(this.#take(this.#lowest));
+  /**
+   * `n` names nobody has, lowest first; when all of 0…count-1 are taken they are given out a second time. A name is
+   * taken when it is drawn: nothing else may be drawn meanwhile.
+   */
+  *next(n: number): Generator<string, undefined> {
+    let given = 0;
+    for (; given < n && this.#lowest < this.count; this.#lowest++) {
+      if (this.#used.has(this.#lowest)) continue;
+      given++;
+      yield this.#take(this.#lowest);
     }
-    for (let index = 0; names.length < n; index++) names.push(this.#take(index));
-    return names;
+    for (let index = 0; given < n; index++, given++) yield this.#take(index);
   }
 
   /** The `n` highest names in use, as a set; they are free afterwards. */

@@ -80,8 +80,19 @@ export interface PlacementWish {
   version: Job | null;
 }
 
+/**
+ * Several placements of which only the name differs. Names are drawn as the placements are made: a plan takes a part of a
+ * large job, and naming all that is left of it in every part would cost more than placing.
+ */
+export interface PlacementRun {
+  group: TaskGroup;
+  version: Job | null;
+  count: number;
+  names: Iterator<string, undefined>;
+}
+
 export interface ReconcileResult {
-  placements: PlacementWish[];
+  placements: (PlacementWish | PlacementRun)[];
   /** Replacements: the old one is stopped only when the new one finds a node. */
   destructive: PlacementWish[];
   inPlace: { alloc: Allocation; group: TaskGroup }[];
@@ -424,16 +435,17 @@ class Reconciler {
     if (work.isNew) state.DesiredTotal += destructive.length + inPlace.length;
     const canariesMissing = this.#placeCanaries(work, destructive);
     let budget = this.#updateBudget(work, destructive.length);
-    const placements = this.#missing(work);
-    if (work.isNew) state.DesiredTotal += placements.length;
-    budget = this.#placeMissing(work, placements, budget);
+    const { wishes, run } = this.#missing(work);
+    const placements = wishes.length + (run?.count ?? 0);
+    if (work.isNew) state.DesiredTotal += placements;
+    budget = this.#placeMissing(work, wishes, run, budget);
     const replacing = this.#isHeld(work) ? [] : byName(destructive).slice(0, budget);
     desired.DestructiveUpdate += replacing.length;
     desired.Ignore += destructive.length - replacing.length;
     for (const alloc of replacing) this.result.destructive.push(replacement(work, alloc, STOP_UPDATING));
     this.#migrate(work);
     this.#maybeCreateDeployment(work, all, destructive.length + inPlace.length > 0);
-    const quiet = destructive.length + inPlace.length + placements.length + work.sets.migrate.length +
+    const quiet = destructive.length + inPlace.length + placements + work.sets.migrate.length +
             work.now.length + work.later === 0 && !canariesMissing;
     return quiet && this.#groupIsDone(work);
   }
@@ -529,8 +541,8 @@ class Reconciler {
     return Math.max(budget, 0);
   }
 
-  /** Placements that bring the group back to its count. */
-  #missing(work: GroupWork): PlacementWish[] {
+  /** Placements that bring the group back to its count: those that take another's place, and the rest. */
+  #missing(work: GroupWork): { wishes: PlacementWish[]; run: PlacementRun | null } {
     const { group, keep, sets, names, canarying } = work;
     const now = this.#worthReplacing(work);
     this.#clientStopAtNs = 0;
@@ -568,12 +580,9 @@ class Reconciler {
         StatusDescription: "created for delayed rescheduling",
       });
     }
-    if (existing < group.Count) {
-      for (const name of names.next(group.Count - existing)) {
-        wishes.push({ ...plainPlacement(group, name), version });
-      }
-    }
-    return wishes;
+    if (existing >= group.Count) return { wishes, run: null };
+    const count = group.Count - existing;
+    return { wishes, run: { group, version, count, names: names.next(count) } };
   }
 
   /** The device stops it by itself after a while: until then a successor could run beside it. */
@@ -607,18 +616,20 @@ class Reconciler {
   }
 
   /** Returns what is left of the update budget. */
-  #placeMissing(work: GroupWork, placements: PlacementWish[], budget: number): number {
+  #placeMissing(work: GroupWork, wishes: PlacementWish[], run: PlacementRun | null, budget: number): number {
     const { desired, sets, now } = work;
     for (const alloc of sets.lost) this.#stopLost(alloc, desired);
     if (!this.#isHeld(work)) {
-      desired.Place += placements.length;
-      this.result.placements.push(...placements);
-      return budget - Math.min(placements.length, budget);
+      const count = wishes.length + (run?.count ?? 0);
+      desired.Place += count;
+      for (const wish of wishes) this.result.placements.push(wish);
+      if (run) this.result.placements.push(run);
+      return budget - Math.min(count, budget);
     }
     // While the roll-out stands still, only what broke is mended.
     const failed = this.#deployment?.Status === "failed";
     const rescheduling = new Set(now.map((alloc) => alloc.ID));
-    for (const wish of placements) {
+    for (const wish of wishes) {
       const mends = wish.previous !== null &&
         (!rescheduling.has(wish.previous.ID) ||
           !(failed && wish.previous.DeploymentID === this.#deployment?.ID));
@@ -695,6 +706,11 @@ interface GroupWork {
 /** Placed as a canary, and not promoted yet. */
 function isCanary(alloc: Allocation): boolean {
   return alloc.DeploymentStatus?.Canary === true;
+}
+
+/** The next of a run. */
+export function drawPlacement({ group, version, names }: PlacementRun): PlacementWish {
+  return { ...plainPlacement(group, names.next().value!), version };
 }
 
 function plainPlacement(group: TaskGroup, name: string): PlacementWish {
