@@ -63,6 +63,8 @@ const ROUND_MS = 1000;
 const CHANGES_MAX = 16;
 /** How long a server that leaves waits to be taken out of the membership. */
 const LEAVE_MS = 5000;
+/** How long a server that was taken out and goes on running stays out: it may have been restarted meanwhile. */
+const HOLD_MS = 20_000;
 const LEAVE_RETRY_MS = 100;
 
 export class Cluster implements PeerAnswers {
@@ -70,8 +72,8 @@ export class Cluster implements PeerAnswers {
   readonly #forming: Forming;
   /** Where living servers are by gossip: asked for with every message of the log. */
   #addresses = new Map<string, string>();
-  /** Ids that this leader does not add again until they have been away. */
-  #held = new Set<string>();
+  /** Servers that were taken out: not added again until they have been away, or until this time. */
+  #held = new Map<string, number>();
   #health: ClusterHealth | null = null;
   /** Since when a member of the log has been unknown to gossip while this server leads, by id. */
   #unknownSince = new Map<string, number>();
@@ -191,7 +193,7 @@ export class Cluster implements PeerAnswers {
     const { log } = this.#o;
     this.#demandStarted();
     if (!log.isLeader) throw new NotLeaderError(log.leader?.httpAddress ?? "");
-    this.#held.add(id);
+    this.#hold(id);
     if (log.configuration().config.servers.some((s) => s.id === id)) await log.removeServer(id);
   }
 
@@ -220,11 +222,11 @@ export class Cluster implements PeerAnswers {
     return this.#addresses.get(id);
   }
 
-  /** Takes a server out of the membership. It stays out until it has been away or another server leads. */
+  /** Takes a server out of the membership. One that goes on running comes back after a while: it is to be stopped. */
   async removePeer(id: string): Promise<void> {
     const { log } = this.#o;
     this.#demandMember((server) => server.id === id, `id ${JSON.stringify(id)}`, 500);
-    this.#held.add(id);
+    this.#hold(id);
     await log.removeServer(id);
   }
 
@@ -243,6 +245,10 @@ export class Cluster implements PeerAnswers {
       );
     if (to.id !== from.id) await log.transferLeadership(to.id);
     return { from, to };
+  }
+
+  #hold(id: string): void {
+    this.#held.set(id, this.#o.clock.monotonicMs() + HOLD_MS);
   }
 
   #demandMember(is: (server: RaftServer) => boolean, what: string, status: number): RaftServer {
@@ -401,12 +407,14 @@ export class Cluster implements PeerAnswers {
   }
 
   #wanted(): MembershipChange[] {
-    const { log, config } = this.#o;
+    const { log, config, clock } = this.#o;
+    const nowMs = clock.monotonicMs();
+    for (const [id, untilMs] of this.#held) if (nowMs >= untilMs) this.#held.delete(id);
     return membershipChanges({
       selfId: config.id,
       servers: log.configuration().config.servers,
       members: this.servers(),
-      held: this.#held,
+      held: new Set(this.#held.keys()),
     });
   }
 

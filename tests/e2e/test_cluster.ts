@@ -150,6 +150,7 @@ name      = "${name}"
 data_dir  = "${this.folder}/data"
 bind_addr = "${host}"
 log_level = "DEBUG"
+leave_on_terminate = true
 advertise {
   http = "${host}"
   rpc  = "${host}"
