@@ -59,11 +59,11 @@ export class Distinct {
     };
   }
 
-  /** An allocation of the group came (1) or went (-1). Properties of the whole job are counted when asked. */
-  count(slot: number, sign: 1 | -1): void {
+  /** Allocations of the group came (1 and more) or went (-1). Properties of the whole job are counted when asked. */
+  count(slot: number, change: number): void {
     for (const property of this.properties) {
       const value = property.column.ids[slot]!;
-      if (!property.ofJob && value >= 0) property.used[value]! += sign;
+      if (!property.ofJob && value >= 0) property.used[value]! += change;
     }
   }
 

@@ -7,14 +7,26 @@ export function allocName(jobId: string, group: string, index: number): string {
   return [jobId, ".", group, "[", index, "]"].join("");
 }
 
+const ZERO = "0".charCodeAt(0);
+
 /** The number in the brackets at the end, -1 when there is none. */
 export function indexOfName(name: string): number {
-  const open = name.lastIndexOf("[");
-  return open < 0 || !name.endsWith("]") ? -1 : Number(name.slice(open + 1, -1));
+  const end = name.length - 1;
+  if (end < 0 || name[end] !== "]") return -1;
+  let index = 0;
+  let at = end - 1;
+  for (let scale = 1; at >= 0; at--, scale *= 10) {
+    const digit = name.charCodeAt(at) - ZERO;
+    if (digit < 0 || digit > 9) break;
+    index += digit * scale;
+  }
+  return at >= 0 && at < end - 1 && name[at] === "[" ? index : -1;
 }
 
 export class NameIndex {
-  #used = new Set<number>();
+  /** 1 for every index in use below its length; those beyond are few and in the set. */
+  #used: Uint8Array;
+  #beyond = new Set<number>();
   #lowest = 0;
 
   constructor(
@@ -23,7 +35,13 @@ export class NameIndex {
     private readonly count: number,
     allocs: Iterable<Allocation>,
   ) {
-    for (const alloc of allocs) this.#used.add(indexOfName(alloc.Name));
+    this.#used = new Uint8Array(count);
+    for (const alloc of allocs) this.#set(indexOfName(alloc.Name));
+  }
+
+  #set(index: number): void {
+    if (index >= 0 && index < this.#used.length) this.#used[index] = 1;
+    else this.#beyond.add(index);
   }
 
   /**
@@ -33,7 +51,7 @@ export class NameIndex {
   *next(n: number): Generator<string, undefined> {
     let given = 0;
     for (; given < n && this.#lowest < this.count; this.#lowest++) {
-      if (this.#used.has(this.#lowest)) continue;
+      if (this.#used[this.#lowest] === 1) continue;
       given++;
       yield this.#take(this.#lowest);
     }
@@ -42,13 +60,17 @@ export class NameIndex {
 
   /** The `n` highest names in use, as a set; they are free afterwards. */
   highest(n: number): Set<string> {
-    const indexes = [...this.#used].sort((a, b) => b - a).slice(0, n);
+    const indexes = [...this.#beyond].filter((index) => index >= 0).sort((a, b) => b - a).slice(0, n);
+    for (let index = this.#used.length - 1; index >= 0 && indexes.length < n; index--) {
+      if (this.#used[index] === 1) indexes.push(index);
+    }
     for (const index of indexes) this.unset(index);
     return new Set(indexes.map((index) => allocName(this.jobId, this.group, index)));
   }
 
   unset(index: number): void {
-    this.#used.delete(index);
+    if (index >= 0 && index < this.#used.length) this.#used[index] = 0;
+    else this.#beyond.delete(index);
     if (index < this.#lowest) this.#lowest = Math.max(index, 0);
   }
 
@@ -64,13 +86,13 @@ export class NameIndex {
     for (const index of destructive.map((alloc) => indexOfName(alloc.Name)).sort((a, b) => a - b)) {
       if (index < this.count) offer(index);
     }
-    for (let index = 0; index < this.count; index++) if (!this.#used.has(index)) offer(index);
+    for (let index = 0; index < this.count; index++) if (this.#used[index] === 0) offer(index);
     for (let index = this.count; names.length < n; index++) offer(index);
     return names;
   }
 
   #take(index: number): string {
-    this.#used.add(index);
+    this.#set(index);
     return allocName(this.jobId, this.group, index);
   }
 }

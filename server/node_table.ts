@@ -26,6 +26,8 @@ export class NodeTable {
   diskUsed = new Float64Array(64);
   /** Allocations that count against the node. */
   allocCount = new Int32Array(64);
+  /** Allocations that the node takes at most (client option `node_max_allocs`), 0 for any number. */
+  allocsMax = new Int32Array(64);
   /** 1 when ready, eligible and not draining. */
   ready = new Uint8Array(64);
   /** Changes whenever anything of the slot does: caches compare it. */
@@ -59,6 +61,7 @@ export class NodeTable {
     this.cpuTotal[slot] = total.Cpu.CpuShares - reserved.Cpu.CpuShares;
     this.memoryTotal[slot] = total.Memory.MemoryMB - reserved.Memory.MemoryMB;
     this.diskTotal[slot] = total.Disk.DiskMB - reserved.Disk.DiskMB;
+    this.allocsMax[slot] = Math.max(node.NodeMaxAllocs, 0);
     this.ready[slot] = isReady(node) ? 1 : 0;
     this.version[slot]!++;
     return slot;
@@ -120,6 +123,7 @@ export class NodeTable {
     this.memoryUsed = wider(this.memoryUsed, new Float64Array(capacity));
     this.diskUsed = wider(this.diskUsed, new Float64Array(capacity));
     this.allocCount = wider(this.allocCount, new Int32Array(capacity));
+    this.allocsMax = wider(this.allocsMax, new Int32Array(capacity));
     this.ready = wider(this.ready, new Uint8Array(capacity));
     this.version = wider(this.version, new Uint32Array(capacity));
   }

@@ -92,7 +92,8 @@ export class Ranker {
   #groups = new Map<string, GroupSearch>();
   /** Every live allocation of the job by slot, the plan's included. */
   #perSlot = new SlotCounts();
-  #live = new Map<string, Allocation>();
+  /** The same by group. */
+  #perGroup = new Map<string, SlotCounts>();
   /** Cores and devices in use by slot, where somebody asked. */
   #instances = new Map<number, InstancesInUse>();
   /** What this plan gives by slot to groups that ask for cores and devices. */
@@ -125,10 +126,8 @@ export class Ranker {
   addLive(alloc: Allocation): void {
     const slot = this.input.state.nodeTable.slot(alloc.NodeID);
     if (slot < 0) return;
-    this.#live.set(alloc.ID, alloc);
     this.#perSlot.add(slot, 1);
-    const search = this.#groups.get(alloc.TaskGroup);
-    if (search) this.#count(search, slot, 1);
+    this.#countAt(alloc.TaskGroup, slot, 1);
   }
 
   /** The plan stops this allocation: what it holds is free for the plan's own placements. */
@@ -180,9 +179,19 @@ export class Ranker {
 
   #uncount(alloc: Allocation, slot: number): void {
     this.#perSlot.add(slot, -1);
-    this.#live.delete(alloc.ID);
-    const search = this.#groups.get(alloc.TaskGroup);
-    if (search) this.#count(search, slot, -1);
+    this.#countAt(alloc.TaskGroup, slot, -1);
+  }
+
+  #countAt(group: string, slot: number, sign: 1 | -1): void {
+    const search = this.#groups.get(group);
+    if (search) this.#count(search, slot, sign);
+    else this.#countsOf(group).add(slot, sign);
+  }
+
+  #countsOf(group: string): SlotCounts {
+    let counts = this.#perGroup.get(group);
+    if (!counts) this.#perGroup.set(group, counts = new SlotCounts());
+    return counts;
   }
 
   #count(search: GroupSearch, slot: number, sign: 1 | -1): void {
@@ -409,7 +418,7 @@ export class Ranker {
       slots: candidates.slots,
       worth: (slot) => {
         if (!search.feasibility.feasible(slot) || distinct.hostTaken(slot)) return null;
-        if (this.#full(slot, table.nodes[slot]!) || exhausted(table, overlay, slot, search.ask)) return null;
+        if (this.#full(slot) || exhausted(table, overlay, slot, search.ask)) return null;
         const anti = scoring.antiAffinity(slot);
         return {
           sum: scoring.fit(slot) + anti + scoring.affinity(slot),
@@ -425,29 +434,29 @@ export class Ranker {
   #usable(search: GroupSearch, slot: number, wish: Wish, tally: MetricTally): boolean {
     const { state: { nodeTable: table }, overlay } = this.input;
     tally.evaluated++;
-    const node = table.nodes[slot]!;
     const reason = search.feasibility.reason(slot) ?? search.distinct.reason(slot);
     if (reason) {
-      tally.filter(node, reason);
+      tally.filter(table.nodes[slot]!, reason);
       return false;
     }
-    if (search.perAllocVolumes && !search.perAllocVolumes(node, wish.index)) {
-      tally.filter(node, MISSING_VOLUMES);
+    if (search.perAllocVolumes && !search.perAllocVolumes(table.nodes[slot]!, wish.index)) {
+      tally.filter(table.nodes[slot]!, MISSING_VOLUMES);
       return false;
     }
-    const dimension = this.#full(slot, node) ?? exhausted(table, overlay, slot, search.ask) ??
+    const dimension = this.#full(slot) ?? exhausted(table, overlay, slot, search.ask) ??
       (search.hasStaticPorts ? this.#portsOf(search, slot, true) as string | null : null);
     if (dimension === null) return true;
-    tally.exhaust(node, dimension);
+    tally.exhaust(table.nodes[slot]!, dimension);
     return false;
   }
 
   /** The node takes no more allocations, whatever their size (client option `node_max_allocs`). */
-  #full(slot: number, node: Node): string | null {
-    if (node.NodeMaxAllocs <= 0) return null;
+  #full(slot: number): string | null {
     const { state: { nodeTable: table }, overlay } = this.input;
+    const max = table.allocsMax[slot]!;
+    if (max === 0) return null;
     const count = table.allocCount[slot]! + overlay.allocs[slot]!;
-    return count >= node.NodeMaxAllocs ? "max allocation exceeded" : null;
+    return count >= max ? "max allocation exceeded" : null;
   }
 
   /** Ports of the slot for the group; with `probe` only whether it can: null, or the reason why not. */
@@ -533,7 +542,7 @@ export class Ranker {
     if (known) return known;
     const { state, overlay, job, algorithm } = this.input;
     const ask = groupDemand(group);
-    const perSlot = new SlotCounts();
+    const perSlot = this.#countsOf(group.Name);
     const ports = portAskOf(group);
     const resources = groupResources(group, this.#oversubscribed());
     const search: GroupSearch = {
@@ -557,8 +566,9 @@ export class Ranker {
       resources,
       demand: demandOf(resources),
     };
-    for (const alloc of this.#live.values()) {
-      if (alloc.TaskGroup === group.Name) this.#count(search, state.nodeTable.slot(alloc.NodeID), 1);
+    for (const [slot, count] of perSlot.entries()) {
+      search.scoring.count(slot, count);
+      search.distinct.count(slot, count);
     }
     this.#groups.set(group.Name, search);
     return search;

@@ -74,11 +74,11 @@ export class Scoring {
     if (this.#fit) this.#fit[slot] = NaN;
   }
 
-  /** An allocation of the group came (1) or went (-1): spread counts follow. */
-  count(slot: number, sign: 1 | -1): void {
+  /** Allocations of the group came (1 and more) or went (-1): spread counts follow. */
+  count(slot: number, change: number): void {
     for (const spread of this.spreads) {
       const value = spread.column.ids[slot]!;
-      if (value >= 0) spread.used[value]! += sign;
+      if (value >= 0) spread.used[value]! += change;
       spread.range = null;
     }
   }
