@@ -31,9 +31,13 @@ export const tls = absent(
   "Any certificate authority, such as openssl or step, makes ones that work.",
 );
 export const setup = absent("Setting up Consul and Vault is", "Use their own tools.");
-export const operatorSnapshot = absent(
-  "Snapshots of the servers' state are",
-  "Copy the data directory of a stopped server.",
+export const snapshotRedact = absent(
+  "Editing saved snapshots is",
+  "There is nothing to redact: the state holds no root keys.",
+);
+export const snapshotState = absent(
+  "Printing the records of a saved snapshot is",
+  "`nomad operator snapshot inspect` shows what it holds; a restored server's API shows the records.",
 );
 export const operatorRoot = absent("The keyring is", RAW);
 export const operatorDebug = absent(

@@ -55,6 +55,8 @@ export interface CallOptions {
   index?: number;
   waitMs?: number;
   headers?: Record<string, string>;
+  /** Until the answer's headers, where the agent works longer than usual. */
+  timeoutMs?: number;
 }
 
 const ANSWER_TIMEOUT_MS = 60_000;
@@ -136,9 +138,10 @@ export class Api {
   /** One exchange, whatever the answer. */
   async exchange(method: string, url: URL, options: CallOptions = {}): Promise<HttpResponse> {
     const headers = this.headers(options.headers);
-    let body: string | Uint8Array | undefined;
-    if (options.body instanceof Uint8Array || typeof options.body === "string") {
-      body = options.body;
+    let body: string | Uint8Array | ReadableStream<Uint8Array> | undefined;
+    const given = options.body;
+    if (given instanceof Uint8Array || given instanceof ReadableStream || typeof given === "string") {
+      body = given;
     } else if (options.body !== undefined) {
       body = JSON.stringify(options.body);
       headers["Content-Type"] ??= "application/json";
@@ -148,7 +151,8 @@ export class Api {
       method,
       url,
       headers,
-      timeoutMs: options.waitMs === undefined ? ANSWER_TIMEOUT_MS : options.waitMs + BLOCKING_SLACK_MS,
+      timeoutMs: options.timeoutMs ??
+        (options.waitMs === undefined ? ANSWER_TIMEOUT_MS : options.waitMs + BLOCKING_SLACK_MS),
       ...(body === undefined ? {} : { body }),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     });

@@ -132,6 +132,22 @@ encrypted with. Changing the key, on all servers while they run:
     $ nomad operator gossip keyring remove <old key>`,
   },
   "operator raft": { about: "This command groups subcommands for the consensus between the servers." },
+  "operator snapshot": {
+    about: `This command groups subcommands for the servers' whole state as a file: to keep a copy
+of it elsewhere, and to put it back.
+
+Save the state:
+
+    $ nomad operator snapshot save backup.snap
+
+See what a file holds:
+
+    $ nomad operator snapshot inspect backup.snap
+
+Put a saved state in the place of the present one:
+
+    $ nomad operator snapshot restore backup.snap`,
+  },
   "operator scheduler": { about: "This command groups subcommands for the configuration of the scheduler." },
   scaling: { about: "This command groups subcommands for interacting with scaling." },
   "scaling policy": { about: "This command groups subcommands for interacting with scaling policies." },

@@ -3,13 +3,14 @@
 // RequestError with Go's words for the cause (scripts look for them) and a hint what to check.
 import type { Agent as HttpsAgent } from "node:https";
 import type { IncomingMessage, RequestOptions } from "node:http";
+import { pipeline } from "node:stream/promises";
 import { RequestError } from "./errors.ts";
 
 export interface HttpRequest {
   method: string;
   url: URL;
   headers: Record<string, string>;
-  body?: string | Uint8Array;
+  body?: string | Uint8Array | ReadableStream<Uint8Array>;
   /** Time until the answer's headers. */
   timeoutMs: number;
   signal?: AbortSignal;
@@ -65,7 +66,7 @@ async function fetchExchange(request: HttpRequest): Promise<HttpResponse> {
       headers: request.headers,
       redirect: "manual",
       signal: AbortSignal.any(signals),
-      ...(request.body === undefined ? {} : { body: request.body as string }),
+      ...(request.body === undefined ? {} : { body: request.body as string, duplex: "half" }),
     });
     return {
       status: response.status,
@@ -111,7 +112,9 @@ async function nodeExchange(request: HttpRequest, options: TransportOptions): Pr
       reject(error);
     });
     outgoing.on("response", () => clearTimeout(timer));
-    outgoing.end(request.body);
+    if (request.body instanceof ReadableStream) {
+      pipeline(request.body, outgoing).catch(() => outgoing.destroy());
+    } else outgoing.end(request.body);
   });
   const headers = new Headers();
   for (const [name, value] of Object.entries(message.headers)) {

@@ -62,6 +62,7 @@ const operatorApi = () => import("./operator_api.ts");
 const scaling = () => import("./scaling.ts");
 const server = () => import("./server.ts");
 const service = () => import("./service.ts");
+const snapshot = () => import("./snapshot.ts");
 const system = () => import("./system.ts");
 
 const JOB = {
@@ -170,7 +171,13 @@ const OPERATOR = {
     "get-config": leaf("Display the current scheduler configuration", operator, "schedulerGetConfig"),
     "set-config": leaf("Modify the current scheduler configuration", operator, "schedulerSetConfig"),
   }),
-  snapshot: absent("Saves and inspects snapshots of Nomad server state", "operatorSnapshot"),
+  snapshot: group("Saves and inspects snapshots of Nomad server state", {
+    inspect: leaf("Displays information about a Nomad snapshot file", snapshot, "snapshotInspect"),
+    redact: absent("Redacts an existing snapshot of Nomad server state", "snapshotRedact"),
+    restore: leaf("Restore snapshot of Nomad server state", snapshot, "snapshotRestore"),
+    save: leaf("Saves snapshot of Nomad server state", snapshot, "snapshotSave"),
+    state: absent("Displays the records of a Nomad snapshot file", "snapshotState"),
+  }),
   utilization: absent("Generate a utilization report", "enterprise"),
 };
 
