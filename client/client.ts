@@ -16,7 +16,13 @@ import type { ClientConfig } from "./config.ts";
 import { fingerprintNode, loadIdentity } from "./fingerprint.ts";
 import { DriverWatch } from "./fingerprint_drivers.ts";
 import { GarbageCollector } from "./gc.ts";
-import { type DeviceAllocation, type LocalState, MemoryState, type StoredAllocation } from "./local_state.ts";
+import {
+  type DeviceAllocation,
+  type LocalState,
+  MemoryState,
+  type StoredAllocation,
+  type StoredState,
+} from "./local_state.ts";
 import { Session } from "./session.ts";
 import type { Dial, DialOptions } from "./session_socket.ts";
 import { visibleHostEnv } from "./task_spec.ts";
@@ -131,7 +137,8 @@ export class Client {
     this.#node = node;
     this.#rebuildNode();
     this.#session = new Session({
-      servers: config.servers,
+      // What is configured comes first: it may name another cluster by now.
+      servers: [...new Set([...config.servers, ...stored.servers])],
       dial: this.#options.dial ?? await this.#realDial(),
       clock,
       random,
@@ -141,6 +148,7 @@ export class Client {
       update: (id) => this.#runners.get(id)?.update,
       onAllocs: (delta) => this.#onAllocs(delta),
       onConnection: (connected) => this.#onConnection(connected),
+      onServers: (servers) => this.#state.putServers(servers),
       onConfirmed: () => this.#gc.onConfirmed(),
       serve: (request) => this.fetch(request),
     });
@@ -412,7 +420,7 @@ export class Client {
     return await dialer({ handshakeTimeoutMs: 10_000, ...(tls ? { tls } : {}) });
   }
 
-  async #openState(): Promise<{ allocations: StoredAllocation[]; meta: Record<string, string | null> }> {
+  async #openState(): Promise<StoredState> {
     const { stateDir } = this.#options.config;
     if (stateDir !== null) {
       const { openSqliteState } = await import("./local_state_sqlite.ts");

@@ -27,12 +27,20 @@ export interface StoredAllocation {
   health: { Healthy: boolean; Timestamp: string } | null;
 }
 
+export interface StoredState {
+  allocations: StoredAllocation[];
+  meta: Record<string, string | null>;
+  /** rpc addresses of the cluster's servers, as the device was told last. */
+  servers: string[];
+}
+
 export interface LocalState {
-  load(): Promise<{ allocations: StoredAllocation[]; meta: Record<string, string | null> }>;
+  load(): Promise<StoredState>;
   putAllocation(alloc: DeviceAllocation, health: StoredAllocation["health"]): void;
   putTask(allocId: string, task: string, stored: StoredTask): void;
   removeAllocation(allocId: string): void;
   putMeta(meta: Record<string, string | null>): void;
+  putServers(servers: string[]): void;
   /** Resolves when everything put before is written. Rejects when a write failed. */
   flush(): Promise<void>;
   close(): Promise<void>;
@@ -40,13 +48,14 @@ export interface LocalState {
 
 /** Keeps nothing: for `-dev` without a data directory. */
 export class MemoryState implements LocalState {
-  load(): Promise<{ allocations: StoredAllocation[]; meta: Record<string, string | null> }> {
-    return Promise.resolve({ allocations: [], meta: {} });
+  load(): Promise<StoredState> {
+    return Promise.resolve({ allocations: [], meta: {}, servers: [] });
   }
   putAllocation(): void {}
   putTask(): void {}
   removeAllocation(): void {}
   putMeta(): void {}
+  putServers(): void {}
   flush(): Promise<void> {
     return Promise.resolve();
   }

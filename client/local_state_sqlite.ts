@@ -12,14 +12,21 @@ import { Worker } from "node:worker_threads";
 import { ConfigError, StorageError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Job } from "../core/types.ts";
-import type { DeviceAllocation, LocalState, StoredAllocation, StoredTask } from "./local_state.ts";
+import type {
+  DeviceAllocation,
+  LocalState,
+  StoredAllocation,
+  StoredState,
+  StoredTask,
+} from "./local_state.ts";
 
 /** One record to write. */
 export type StateWrite =
   | { kind: "alloc"; id: string; json: string }
   | { kind: "task"; id: string; task: string; json: string }
   | { kind: "remove"; id: string }
-  | { kind: "meta"; json: string };
+  | { kind: "meta"; json: string }
+  | { kind: "servers"; json: string };
 
 export type StateCall = { op: "open"; path: string } | { op: "write"; writes: StateWrite[] } | {
   op: "close";
@@ -31,6 +38,7 @@ export interface StateRows {
   allocs: { id: string; json: string }[];
   tasks: { id: string; task: string; json: string }[];
   meta: string | null;
+  servers: string | null;
 }
 
 export type StateReply = { id: number; value?: unknown; error?: string };
@@ -100,7 +108,7 @@ class SqliteState implements LocalState {
     this.#worker.on("exit", (code) => this.#onDeath(`exit ${code}`));
   }
 
-  async load(): Promise<{ allocations: StoredAllocation[]; meta: Record<string, string | null> }> {
+  async load(): Promise<StoredState> {
     const rows = await this.#call({ op: "open", path: this.path }) as StateRows;
     const allocations = new Map<string, StoredAllocation>();
     // Allocations of one version of a job share it in memory, as they did when they were assigned.
@@ -117,7 +125,11 @@ class SqliteState implements LocalState {
       const allocation = allocations.get(id);
       if (allocation) allocation.tasks[task] = JSON.parse(json) as StoredTask;
     }
-    return { allocations: [...allocations.values()], meta: rows.meta === null ? {} : JSON.parse(rows.meta) };
+    return {
+      allocations: [...allocations.values()],
+      meta: rows.meta === null ? {} : JSON.parse(rows.meta),
+      servers: rows.servers === null ? [] : JSON.parse(rows.servers),
+    };
   }
 
   putAllocation(alloc: DeviceAllocation, health: StoredAllocation["health"]): void {
@@ -143,6 +155,10 @@ class SqliteState implements LocalState {
 
   putMeta(meta: Record<string, string | null>): void {
     this.#put("m", () => ({ kind: "meta", json: JSON.stringify(meta) }));
+  }
+
+  putServers(servers: string[]): void {
+    this.#put("s", () => ({ kind: "servers", json: JSON.stringify(servers) }));
   }
 
   async flush(): Promise<void> {

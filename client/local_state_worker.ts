@@ -59,6 +59,7 @@ async function open(path: string): Promise<StateRows> {
     allocs: opened.prepare("SELECT id, json FROM alloc").all() as StateRows["allocs"],
     tasks: opened.prepare("SELECT id, task, json FROM task").all() as StateRows["tasks"],
     meta: meta.get("dynamic") ?? null,
+    servers: meta.get("servers") ?? null,
   };
 }
 
@@ -88,6 +89,9 @@ function put(database: Database, entry: StateWrite): void {
       return;
     case "meta":
       prepared(database, "INSERT OR REPLACE INTO meta (key, json) VALUES ('dynamic', ?)").run(entry.json);
+      return;
+    case "servers":
+      prepared(database, "INSERT OR REPLACE INTO meta (key, json) VALUES ('servers', ?)").run(entry.json);
       return;
     default:
       assertNever(entry, "state write");

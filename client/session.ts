@@ -73,6 +73,15 @@ export class Session implements ServiceSink {
   #redirect = "";
   /** In a row. */
   #redirects = 0;
+  /** The server that named the leader which is dialled now, "" for none. */
+  #redirectedBy = "";
+  /** The next hello asks to be passed on to the leader. */
+  #relay = false;
+  /** Leaders that could not be dialled from here → until when (monotonic) that is believed. */
+  #unreachable = new Map<string, number>();
+  #opened = false;
+  /** What a server said last of who the servers are. */
+  #told = "";
   #refused = false;
   #cancelDial: (() => void) | undefined;
   #cancelTimeout: (() => void) | undefined;
@@ -220,8 +229,10 @@ export class Session implements ServiceSink {
     if (!this.#redirect) {
       this.#next++;
       this.#redirects = 0;
+      this.#redirectedBy = "";
     }
     this.#redirect = "";
+    this.#opened = false;
     const generation = ++this.#generation;
     const mine = () => generation === this.#generation;
     this.server = server;
@@ -355,11 +366,7 @@ export class Session implements ServiceSink {
       case "ack":
         return this.#onAck(message.seq);
       case "redirect":
-        // Two servers that send a device to each other must not make it spin; one that comes back to a cluster after a
-        // long time must not wait, however often it failed before.
-        this.#failures++;
-        this.#redirect = this.#redirects++ < REDIRECTS_MAX ? message.leader : "";
-        return this.#closed(this.#generation, `redirected to ${message.leader || "another server"}`);
+        return this.#onRedirect(message.leader);
       case "refused":
         return this.#onRefused(message);
       default:
@@ -383,15 +390,14 @@ export class Session implements ServiceSink {
   }
 
   #onRedirect(leader: string): void {
-    const by = this.server;
-    // Counted like a failure: two servers that send a device to each other must not make it spin.
-    const follow = leader !== "" && this.#failures++ < 3;
+    // Two servers that send a device to each other must not make it spin; one that comes back to a cluster after a
+    // long time must not wait, however often it failed before.
+    this.#failures++;
+    const follow = leader !== "" && this.#redirects++ < REDIRECTS_MAX;
     this.#redirect = follow ? leader : "";
-    this.#redirectedBy = follow ? by : "";
-    if (follow && (this.#unreachable.get(leader) ?? -Infinity) > this.options.clock.monotonicMs()) {
-      this.#askForRelay(leader);
-    }
-    this.#opened = true;
+    this.#redirectedBy = follow ? this.server : "";
+    const until = this.#unreachable.get(leader) ?? -Infinity;
+    if (follow && until > this.options.clock.monotonicMs()) this.#askForRelay(leader);
     this.#closed(this.#generation, `redirected to ${leader || "another server"}`);
   }
 

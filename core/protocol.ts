@@ -24,7 +24,8 @@ export const SERVER_PATH = "/v1/server";
 /** Device → server. */
 export type DeviceMessage =
   /** First on a connection. `allocs`: what it already has (id → AllocModifyIndex), so only news come back. */
-  | { t: "hello"; version: number; node: Node; allocs: Record<string, number> }
+  /** `relay`: the leader that a server named cannot be reached from here; the server may pass everything on to it. */
+  | { t: "hello"; version: number; node: Node; allocs: Record<string, number>; relay?: boolean }
   /** Fingerprints changed. */
   | { t: "node"; node: Node }
   | { t: "heartbeat" }
@@ -40,7 +41,8 @@ export type ServerMessage =
   | { t: "refused"; reason: string; fatal: boolean }
   /** This server cannot take devices now; try `leader` (host:port of its rpc) if it is not empty. */
   | { t: "redirect"; leader: string }
-  | { t: "heartbeatAck"; heartbeatTtlMs: number }
+  /** `servers`: all of them, when they are others than the device was told last. */
+  | { t: "heartbeatAck"; heartbeatTtlMs: number; servers?: string[] }
   | { t: "allocs" } & AllocDelta
   | { t: "ack"; seq: number };
 

@@ -20,6 +20,7 @@ import type { DryRun, ServerConfig, ServerContext } from "./context.ts";
 import { EventBuffer, type EventViews } from "./events.ts";
 import { Hops } from "./hops.ts";
 import { Leader } from "./leader.ts";
+import { LeaderWatch } from "./leader_watch.ts";
 import type { ApplyResult } from "./log.ts";
 import type { Membership } from "./membership.ts";
 import { httpTransport } from "./raft_http.ts";
@@ -51,6 +52,8 @@ export interface ServerOptions {
   serveApi(request: Request): Promise<Response> | Response;
   /** Dials other servers' rpc listeners; over WebSocket by default. */
   dialServers?: () => Promise<Dial>;
+  /** The same for the connections of devices that this server passes on to the leader. */
+  dialLeader?: () => Promise<Dial>;
   /** Gossip, started and stopped by whoever made it; without it the members of the log are all that is known. */
   membership?: Membership;
   /** Asks other servers; over HTTP by default. */
@@ -73,6 +76,7 @@ export class Server implements ServerContext {
   /** The way of requests to other servers. */
   readonly hops: Hops;
   readonly #logger: Logger;
+  readonly #leaders: LeaderWatch;
   /** A saved state is about to take this one's place: what is made of this one must not come after it. */
   #replacing = false;
 
@@ -88,6 +92,7 @@ export class Server implements ServerContext {
     this.log = this.#createLog(options);
     this.cluster = this.#createCluster(options);
     this.leader = new Leader(this, logger);
+    this.#leaders = new LeaderWatch(this.log, clock);
     this.devices = new Sessions({
       state: this.state,
       clock,
@@ -97,6 +102,9 @@ export class Server implements ServerContext {
       isLeader: () => this.leader.active,
       leaderAddress: () => this.log.leader?.rpcAddress ?? "",
       servers: () => this.log.peers().map((peer) => peer.rpcAddress),
+      leaderChange: (timeoutMs) => this.#leaders.change(timeoutMs),
+      dial: options.dialLeader ??
+        (() => dialer({ path: DEVICE_PATH, handshakeTimeoutMs: SERVER_HANDSHAKE_MAX_MS })),
       beat: (nodeId) => this.leader.beat(nodeId),
       serveApi: options.serveApi,
     });

@@ -1,8 +1,10 @@
 // The devices' connections: registration, heartbeats, assignments down, reports up, and HTTP exchanges with the
-// device's own API (core/mux.ts). Only the leader keeps devices; another server answers `hello` with a redirect.
+// device's own API (core/mux.ts). Only the leader keeps devices; another server answers `hello` with a redirect, or
+// passes the whole connection on where the device cannot follow one.
 //
 // Invariants: one session a node, a newer connection ends the older; a session exists only after its node is
 // registered durably; a device gets every change of its allocations after what it named in `hello`, in order.
+import type { Dial } from "../core/dial.ts";
 import type { Clock, Random } from "../core/env.ts";
 import { ApiError, errorText } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
@@ -17,6 +19,7 @@ import { DeltaEncoder } from "./deltas.ts";
 import { readDeviceMessage } from "./device_messages.ts";
 import { nodeEvaluations } from "./evaluations.ts";
 import { checkNode, sameRegistration } from "./node_registration.ts";
+import { Relay } from "./relay.ts";
 import { Reports } from "./reports.ts";
 import type { Changes, StateReader } from "./state_reader.ts";
 
@@ -24,6 +27,8 @@ import type { Changes, StateReader } from "./state_reader.ts";
 const BUFFERED_MAX_BYTES = 32 * 1024 * 1024;
 /** What one device may have said that is not handled yet; beyond it the connection ends. */
 const UNHANDLED_MAX_BYTES = 64 * 1024 * 1024;
+/** A greeting waits this long for an election; the device gives a server 10 s. */
+const ELECTION_WAIT_MS = 4_000;
 const UUID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/;
 
 export interface SessionsOptions {
@@ -37,6 +42,10 @@ export interface SessionsOptions {
   leaderAddress(): string;
   /** rpc addresses of all servers, for the device to try. */
   servers(): string[];
+  /** Resolves when another server leads than before, or after `timeoutMs`. */
+  leaderChange(timeoutMs: number): Promise<void>;
+  /** Dials the leader for devices that cannot. */
+  dial(): Promise<Dial>;
   /** Notes that the node lives; returns the time to its next heartbeat. */
   beat(nodeId: string): number;
   /** The servers' own API, for client-only agents that forward what they are asked. */
@@ -50,6 +59,10 @@ class Session {
   /** Messages are handled one after the other: a report must not overtake the registration. */
   turn: Promise<void> = Promise.resolve();
   unhandledBytes = 0;
+  /** The servers that the device was told of. */
+  told = "";
+  /** Everything after the greeting goes to the leader. */
+  relay: Relay | undefined;
   /** Set with the first message that cannot be accepted: what comes after it is not looked at. */
   refused = false;
 
@@ -97,7 +110,10 @@ export class Sessions implements Devices {
         session = new Session(socket, mux);
         this.#open.add(session);
       },
-      message: (_socket, data) => session && this.#queue(session, data),
+      message: (_socket, data) => {
+        if (session?.relay) session.relay.send(data);
+        else if (session) this.#queue(session, data);
+      },
       close: () => session && this.#end(session, "the device's connection was lost"),
     });
   }
@@ -162,7 +178,7 @@ export class Sessions implements Devices {
     if (!session.node) throw new ApiError(400, "The first message of a device must be hello");
     switch (message.t) {
       case "heartbeat":
-        return session.send({ t: "heartbeatAck", heartbeatTtlMs: this.options.beat(session.node.ID) });
+        return this.#onHeartbeat(session, session.node.ID);
       case "node":
         return await this.#onNode(session, message.node);
       case "updates":
@@ -181,17 +197,48 @@ export class Sessions implements Devices {
     if (hello.version < PROTOCOL_VERSION) {
       throw new ApiError(400, `Device protocol ${hello.version} is too old`);
     }
-    if (!this.options.isLeader()) {
-      session.send({ t: "redirect", leader: this.options.leaderAddress() });
-      return session.socket.close(1013, "not the leader");
-    }
+    await this.#leaderKnown(session);
+    if (!this.options.isLeader()) return await this.#sendAway(session, hello);
     const node = await this.#register(hello.node);
     this.#byNode.get(node.ID)?.socket.close(1000, "the device opened another connection");
     session.node = node;
     this.#byNode.set(node.ID, session);
     const heartbeatTtlMs = this.options.beat(node.ID);
-    session.send({ t: "welcome", heartbeatTtlMs, nodeStatus: node.Status, servers: this.options.servers() });
+    const servers = this.options.servers();
+    session.told = servers.join(",");
+    session.send({ t: "welcome", heartbeatTtlMs, nodeStatus: node.Status, servers });
     this.#sendMissing(session, node.ID, hello.allocs);
+  }
+
+  /** During an election the device waits here instead of asking one server after the other. */
+  async #leaderKnown(session: Session): Promise<void> {
+    const { clock, isLeader, leaderAddress, leaderChange } = this.options;
+    const end = clock.monotonicMs() + ELECTION_WAIT_MS;
+    while (!isLeader() && leaderAddress() === "" && this.#open.has(session)) {
+      const leftMs = end - clock.monotonicMs();
+      if (leftMs <= 0) return;
+      await leaderChange(leftMs);
+    }
+  }
+
+  /** To the leader: by its address, or, where the device could not dial that, through this server. */
+  async #sendAway(session: Session, hello: Extract<DeviceMessage, { t: "hello" }>): Promise<void> {
+    const leader = this.options.leaderAddress();
+    if (hello.relay === true && leader !== "") {
+      const dial = await this.options.dial();
+      if (this.#open.has(session)) session.relay = new Relay(dial, leader, session.socket, hello);
+      return;
+    }
+    session.send({ t: "redirect", leader });
+    session.socket.close(1013, "not the leader");
+  }
+
+  #onHeartbeat(session: Session, nodeId: string): void {
+    const heartbeatTtlMs = this.options.beat(nodeId);
+    const servers = this.options.servers();
+    const told = servers.join(",");
+    session.send({ t: "heartbeatAck", heartbeatTtlMs, ...(told === session.told ? {} : { servers }) });
+    session.told = told;
   }
 
   /** Sends what the device does not have, and names what does not exist any more. */
@@ -275,6 +322,7 @@ export class Sessions implements Devices {
     this.#open.delete(session);
     this.#dirty.delete(session);
     session.mux.close(reason);
+    session.relay?.end(reason);
     if (session.node && this.#byNode.get(session.node.ID) === session) this.#byNode.delete(session.node.ID);
   }
 }

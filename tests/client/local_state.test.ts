@@ -37,7 +37,7 @@ const machine = () =>
 test("openSqliteState gives back what was put, after it was opened again", () =>
   withDir(async (dir) => {
     const first = await openSqliteState(dir, silentLogger);
-    assert.deepEqual(await first.load(), { allocations: [], meta: {} });
+    assert.deepEqual(await first.load(), { allocations: [], meta: {}, servers: [] });
     const alloc = makeAllocation();
     const other = makeAllocation();
     const handle = { driver: "fake", id: "x", state: { pid: 7 } };
@@ -47,6 +47,8 @@ test("openSqliteState gives back what was put, after it was opened again", () =>
     first.putAllocation(other, null);
     first.putAllocation(alloc, { Healthy: true, Timestamp: "t" });
     first.putMeta({ rack: "r1", gone: null });
+    first.putServers(["a:1"]);
+    first.putServers(["a:1", "b:1"]);
     await first.flush();
     first.removeAllocation(other.ID);
     await first.flush();
@@ -61,6 +63,7 @@ test("openSqliteState gives back what was put, after it was opened again", () =>
     assert.deepEqual(stored.health, { Healthy: true, Timestamp: "t" });
     assert.deepEqual(stored.tasks.web, { machine: machine(), handle, templateEnv: { A: "1" } });
     assert.deepEqual(loaded.meta, { rack: "r1", gone: null });
+    assert.deepEqual(loaded.servers, ["a:1", "b:1"]);
   }));
 
 test("openSqliteState refuses a directory that another agent uses", () =>

@@ -54,6 +54,7 @@ class Line {
   events: SocketEvents | undefined;
   states = new Map<string, AllocUpdate>();
   connections: boolean[] = [];
+  told: string[][] = [];
   session: Session;
 
   constructor(servers: string[]) {
@@ -77,6 +78,7 @@ class Line {
       update: (id) => this.states.get(id),
       onAllocs: () => undefined,
       onConnection: (connected) => this.connections.push(connected),
+      onServers: (servers) => this.told.push(servers),
       onConfirmed: () => undefined,
       serve: () => new Response("served"),
     };
@@ -214,6 +216,59 @@ test("Session follows a redirect at once and does not spin between servers that 
     await line.clock.advance(0);
   }
   assert.ok(line.dialled.length <= 5, `dialled ${line.dialled.length} times`);
+});
+
+test("Session asks for a relay where the leader cannot be dialled, and remembers that", async () => {
+  const line = new Line(["a:1"]);
+  line.session.start();
+  line.events!.open();
+  line.receive({ t: "redirect", leader: "b:1" });
+  await line.clock.advance(0);
+  await line.clock.advance(3000);
+  assert.deepEqual(line.dialled, ["a:1", "b:1", "a:1"]);
+  line.sent.length = 0;
+  line.welcome();
+  assert.equal((line.sent[0] as { relay?: boolean }).relay, true);
+  assert.equal(line.session.connected, true);
+  // Lost again: the leader is not tried a second time so soon.
+  line.events!.close("lost");
+  await line.clock.advance(100);
+  line.events!.open();
+  line.receive({ t: "redirect", leader: "b:1" });
+  await line.clock.advance(0);
+  assert.deepEqual(line.dialled.slice(3), ["a:1", "a:1"]);
+  line.welcome();
+  for (let ms = 0; ms < 300_000; ms += 5000) {
+    await line.clock.advance(5000);
+    line.receive({ t: "heartbeatAck", heartbeatTtlMs: 10_000 });
+  }
+  line.events!.close("lost");
+  await line.clock.advance(100);
+  line.events!.open();
+  line.receive({ t: "redirect", leader: "b:1" });
+  await line.clock.advance(0);
+  assert.deepEqual(line.dialled.slice(5), ["a:1", "b:1"]);
+});
+
+test("Session tries the next server within 100 ms after a good connection is lost", async () => {
+  const line = new Line(["a:1", "b:1"]);
+  line.session.start();
+  line.welcome();
+  line.events!.close("the server was killed");
+  await line.clock.advance(100);
+  assert.deepEqual(line.dialled, ["a:1", "b:1"]);
+});
+
+test("Session hears of other servers with its heartbeats and has them remembered once", async () => {
+  const line = new Line(["a:1"]);
+  line.session.start();
+  line.welcome(["a:1", "b:1"]);
+  line.receive({ t: "heartbeatAck", heartbeatTtlMs: 10_000 });
+  line.receive({ t: "heartbeatAck", heartbeatTtlMs: 10_000, servers: ["b:1", "c:1"] });
+  line.receive({ t: "heartbeatAck", heartbeatTtlMs: 10_000, servers: ["b:1", "c:1"] });
+  assert.deepEqual(line.session.servers, ["b:1", "c:1", "a:1"]);
+  assert.deepEqual(line.told, [["a:1", "b:1"], ["b:1", "c:1"]]);
+  await line.clock.advance(0);
 });
 
 test("Session waits for minutes when a server refuses its identity", async () => {

@@ -2,6 +2,7 @@
 // told, what its reports become, and what is refused.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { Dial, SocketEvents } from "../../core/dial.ts";
 import { NotLeaderError } from "../../core/errors.ts";
 import { silentLogger } from "../../core/logger.ts";
 import type { DeviceMessage } from "../../core/protocol.ts";
@@ -52,11 +53,37 @@ class FakeSocket implements ServerSocket {
   }
 }
 
+/** What a relay dials: the test plays the leader. */
+class LeaderLine {
+  dialled: string[] = [];
+  sent: Message[] = [];
+  closed = "";
+  events!: SocketEvents;
+
+  readonly dial: Dial = (server, events) => {
+    this.dialled.push(server);
+    this.events = events;
+    return {
+      send: (data) => void this.sent.push(typeof data === "string" ? JSON.parse(data) : data),
+      close: (reason) => void (this.closed ||= reason),
+    };
+  };
+}
+
 function stage() {
   const bench = new Bench();
   const clock = new ManualClock();
   const proposed: Command[] = [];
-  const status = { leading: true, failing: undefined as Error | undefined };
+  const status = {
+    leading: true,
+    leader: "10.0.0.9:4647",
+    servers: ["10.0.0.1:4647"],
+    failing: undefined as Error | undefined,
+  };
+  /** Those who wait for an election. */
+  const waiting: (() => void)[] = [];
+  /** Where a relay dials the leader. */
+  const line = new LeaderLine();
   const sessions = new Sessions({
     state: bench.state,
     clock,
@@ -69,8 +96,10 @@ function stage() {
       return Promise.resolve();
     },
     isLeader: () => status.leading,
-    leaderAddress: () => "10.0.0.9:4647",
-    servers: () => ["10.0.0.1:4647"],
+    leaderAddress: () => status.leader,
+    servers: () => status.servers,
+    leaderChange: () => new Promise<void>((wake) => waiting.push(wake)),
+    dial: () => Promise.resolve(line.dial),
     beat: () => 12_000,
     serveApi: () => new Response("api"),
   });
@@ -94,7 +123,7 @@ function stage() {
     await settle();
     return socket;
   };
-  return { bench, clock, sessions, proposed, status, connect, hello };
+  return { bench, clock, sessions, proposed, status, connect, hello, waiting, line };
 }
 
 const device = (fields: Partial<Node> = {}) =>
@@ -128,6 +157,70 @@ test("hello: another secret for a known node is refused for good, the first sess
   assert.ok(thief.closed);
   assert.equal(first.closed, undefined);
   assert.ok(sessions.connected(ID));
+});
+
+test("hello: during an election the device waits for its end, and is sent to who leads then", async () => {
+  const { status, hello, waiting } = stage();
+  status.leading = false;
+  status.leader = "";
+  const socket = await hello(device());
+  assert.deepEqual([socket.sent, socket.closed], [[], undefined]);
+  status.leader = "10.0.0.2:4647";
+  for (const wake of waiting.splice(0)) wake();
+  await settle();
+  assert.deepEqual(socket.last("redirect"), { t: "redirect", leader: "10.0.0.2:4647" });
+  assert.equal(socket.closed?.code, 1013);
+});
+
+test("hello: an election that this server wins makes it take the device", async () => {
+  const { status, hello, waiting, sessions } = stage();
+  status.leading = false;
+  status.leader = "";
+  const socket = await hello(device());
+  status.leading = true;
+  for (const wake of waiting.splice(0)) wake();
+  await settle();
+  assert.ok(socket.last("welcome"));
+  assert.ok(sessions.connected(ID));
+});
+
+test("hello: a device that cannot dial the leader is passed on, both ways, until one side ends", async () => {
+  const { status, connect, line, proposed, sessions } = stage();
+  status.leading = false;
+  const socket = connect();
+  socket.say({ t: "hello", version: 1, node: device(), allocs: {}, relay: true });
+  await settle();
+  assert.deepEqual(line.dialled, ["10.0.0.9:4647"]);
+  socket.say({ t: "heartbeat" });
+  assert.equal(line.sent.length, 0, "nothing is said before the leader's side is open");
+  line.events.open();
+  assert.deepEqual(line.sent.map((message) => message.t), ["hello", "heartbeat"]);
+  assert.equal("relay" in line.sent[0], false, "the leader is not asked to pass it on");
+  line.events.text(JSON.stringify({ t: "welcome", heartbeatTtlMs: 1, nodeStatus: "ready", servers: [] }));
+  assert.equal(socket.last("welcome").heartbeatTtlMs, 1);
+  assert.deepEqual([proposed, sessions.connected(ID)], [[], false], "this server keeps nothing of it");
+  line.events.close("killed");
+  assert.match(socket.closed!.reason, /leader's side ended: killed/);
+  line.closed = "";
+  const other = connect();
+  other.say({ t: "hello", version: 1, node: device(), allocs: {}, relay: true });
+  await settle();
+  other.close(1001, "gone");
+  assert.match(line.closed, /connection was lost/);
+});
+
+test("heartbeats name the servers when they are others than before", async () => {
+  const { status, hello } = stage();
+  const socket = await hello(device());
+  const beat = async () => {
+    socket.say({ t: "heartbeat" });
+    await settle();
+    return socket.last("heartbeatAck").servers;
+  };
+  assert.equal(await beat(), undefined);
+  status.servers = ["10.0.0.1:4647", "10.0.0.2:4647"];
+  assert.deepEqual(await beat(), status.servers);
+  assert.equal(await beat(), undefined);
 });
 
 test("hello: fields that belong to the servers are not taken from a device", async () => {
