@@ -1,6 +1,6 @@
 // `operator raft`, `operator scheduler` and `operator autopilot`: settings and members of the servers.
 import type { SchedulerConfiguration } from "../core/types.ts";
-import { readText } from "./api.ts";
+import { type Api, readText } from "./api.ts";
 import { bool, optionalBool, optionalString, string } from "./args.ts";
 import { command } from "./command.ts";
 import { attempt, CommandError } from "./errors.ts";
@@ -60,15 +60,39 @@ export const raftRemovePeer = command({
 When ACLs are enabled, this command requires a management token.`,
   general: "noNamespace",
   title: "Remove Peer Options",
-  flags: { "peer-id": string("ID of the server, as `list-peers` shows it.", "id") },
+  flags: {
+    "peer-address": string("IP:port of the server, as `list-peers` shows it.", "address"),
+    "peer-id": string("ID of the server, as `list-peers` shows it.", "id"),
+  },
   async run(context) {
-    const id = context.flags["peer-id"];
-    if (id === "") throw new CommandError("Missing peer id required");
-    await attempt("Error removing peer", context.api.delete("/v1/operator/raft/peer", { query: { id } }));
-    context.ui.output(`Removed peer with id ${JSON.stringify(id)}`);
+    const { "peer-address": address, "peer-id": id } = context.flags;
+    if (id !== "" && address !== "") {
+      throw new CommandError("Error removing peer: cannot give both an address and id");
+    }
+    if (id === "" && address === "") throw new CommandError("Missing peer id required");
+    await attempt("Error removing peer", removePeer(context.api, { id, address }));
+    context.ui.output(
+      `Removed peer with ${id !== "" ? "id" : "address"} ${JSON.stringify(id || address)}`,
+    );
     return 0;
   },
 });
+
+/** The API takes ids only: an address is looked up in the membership. */
+async function removePeer(api: Api, { id, address }: { id: string; address: string }): Promise<void> {
+  let peer = id;
+  if (peer === "") {
+    const { data } = await api.get<{ Servers: RaftServer[] }>("/v1/operator/raft/configuration");
+    const server = data.Servers.find((each) => each.Address === address);
+    if (!server) {
+      throw new CommandError(
+        `Error removing peer: address ${JSON.stringify(address)} was not found in the Raft configuration`,
+      );
+    }
+    peer = server.ID;
+  }
+  await api.delete("/v1/operator/raft/peer", { query: { id: peer } });
+}
 
 export const raftTransferLeadership = command({
   form: "nomad operator raft transfer-leadership [options]",
@@ -350,7 +374,7 @@ export const autopilotHealth = command({
     ]);
     ui.info(
       `Healthy: ${health.Healthy}\nFailureTolerance: ${health.FailureTolerance}\nLeader: ${health.Leader}\nVoters:  \n` +
-        (health.Voters ?? []).map((id) => `\t${id}\n`).join("") + `Servers: \n${servers}\n`,
+        `\t${(health.Voters ?? []).join("\n")}\n` + `Servers: \n${servers}\n`,
     );
     return 0;
   },

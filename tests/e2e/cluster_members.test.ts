@@ -136,12 +136,11 @@ describe("cluster of three that loses servers", SLOW, () => {
   it("removes the peer that an operator names, and not another", SLOW, async () => {
     const leader = await cluster.leader();
     const victim = cluster.servers.find((server) => server !== leader)!;
-    const id = await victim.id();
     await victim.end("SIGKILL");
     const unknown = await leader.nomad("operator", "raft", "remove-peer", "-peer-id", "none");
     assert.equal(unknown.code, 1);
     assert.match(unknown.stderr, /id "none" was not found in the Raft configuration/);
-    const removed = await leader.nomad("operator", "raft", "remove-peer", "-peer-id", id);
+    const removed = await leader.nomad("operator", "raft", "remove-peer", "-peer-address", victim.rpcAddress);
     assert.equal(removed.code, 0, removed.stderr);
     const stay = cluster.running.map((server) => server.name);
     await cluster.voters(stay);
