@@ -4,9 +4,9 @@ import { test } from "node:test";
 import { SeededRandom } from "../raft/core_cluster.ts";
 import type { Ask } from "./contract.ts";
 import { type Call, checkHistory, describeViolation, History, shrink } from "./linearizable.ts";
-import { type Answer, registerModel } from "./register_model.ts";
+import { type Answer, type RegisterAsk, registerModel } from "./register_model.ts";
 
-type RegisterCall = Call<Ask, Answer>;
+type RegisterCall = Call<RegisterAsk, Answer>;
 
 const KEY = "job/default/a";
 const write = (value: string): Ask => ({ kind: "write", key: KEY, value });
@@ -17,7 +17,7 @@ const ok = (value: string | null, index = 0): Answer => ({ kind: "ok", value, in
 const refused: Answer = { kind: "refused", status: 409, message: "conflict" };
 
 /** `when` is "start-end", or "start-" for a call whose outcome nobody knows. */
-function call(when: string, caller: string, ask: Ask, result: Answer | null = null): RegisterCall {
+function call(when: string, caller: string, ask: RegisterAsk, result: Answer | null = null): RegisterCall {
   const [start, end] = when.split("-");
   return {
     id: Number(start),
@@ -102,6 +102,19 @@ test("linearizable: a refused compare-and-set found something else", () => {
     "ok",
     "the lost one came first",
   );
+});
+
+test("linearizable: a compare-and-set knows by its value whether a write of unknown index is the one it means", () => {
+  const lost = call("1-", "a", write("x"));
+  const seen = call("2-3", "b", read, ok("x", 7));
+  const other = call("4-", "a", write("y"));
+  const mine: Ask & { expected: string } = { kind: "cas", key: KEY, index: 7, value: "z", expected: "x" };
+  const after = call("7-8", "b", read, ok("y"));
+  assert.equal(verdictOf(lost, seen, call("5-6", "b", mine, ok("z", 9))), "ok");
+  assert.equal(verdictOf(lost, seen, other, call("5-6", "b", mine, ok("z", 9)), after), "ok", "y came last");
+  const between = call("5-6", "c", read, ok("y"));
+  assert.equal(verdictOf(lost, seen, other, between, call("7-8", "b", mine, ok("z", 9))), "violation");
+  assert.equal(verdictOf(lost, seen, call("5-6", "b", mine, refused)), "violation");
 });
 
 test("linearizable: writes are ordered as their indexes say", () => {

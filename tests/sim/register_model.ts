@@ -1,8 +1,9 @@
 // What one key of the product's API does, alone and without faults: the object of the linearizability check. Keys are
 // jobs (value: Meta.value, compare-and-set by EnforceIndex against JobModifyIndex) and namespaces (Description).
 //
-// A modify index is known where an answer gave it and unknown (-1) after an operation of unknown outcome; what is unknown
-// fits everything. Indexes given to later writes are higher: an order of writes against their indexes is refused.
+// A modify index is known where an answer gave it and unknown (-1) after an operation of unknown outcome. Whoever compares
+// against an index has read it somewhere together with its value: that value decides where the index is unknown, and
+// without it what is unknown fits everything. Later writes have higher indexes: an order against them is refused.
 import type { Ask, Outcome } from "./contract.ts";
 import type { Model } from "./linearizable.ts";
 
@@ -18,10 +19,15 @@ export interface Register {
   readonly highest: number;
 }
 
+/** `expected`: the value that stood beside a compare-and-set's index where its caller read it. */
+export type RegisterAsk =
+  | Exclude<Ask, { kind: "cas" }>
+  | (Extract<Ask, { kind: "cas" }> & { readonly expected?: string });
+
 const ABSENT: Register = { value: null, index: 0, highest: 0 };
 const UNKNOWN = -1;
 
-export const registerModel: Model<Register, Ask, Answer> = {
+export const registerModel: Model<Register, RegisterAsk, Answer> = {
   initial: ABSENT,
   step(state, ask, answer) {
     switch (ask.kind) {
@@ -30,9 +36,9 @@ export const registerModel: Model<Register, Ask, Answer> = {
       case "write":
         return answer?.kind === "refused" ? state : written(state, ask.value, answer);
       case "cas": {
-        const fits = couldBe(state, ask.index);
-        if (answer?.kind === "refused") return fits && state.index !== UNKNOWN ? null : state;
-        return fits ? written(state, ask.value, answer) : null;
+        const fits = isMatch(state, ask.index, ask.expected);
+        if (answer?.kind === "refused") return fits === true ? null : state;
+        return fits !== false ? written(state, ask.value, answer) : null;
       }
       case "delete":
         return answer?.kind === "refused" ? state : { ...ABSENT, highest: state.highest };
@@ -46,10 +52,11 @@ export const registerModel: Model<Register, Ask, Answer> = {
     value === null ? "absent" : `"${value}"${index === UNKNOWN ? "" : ` at ${index}`}`,
 };
 
-/** Whether a compare-and-set against `index` may find what it expects. */
-function couldBe(state: Register, index: number): boolean {
+/** Whether a compare-and-set against `index` finds what it expects. */
+function isMatch(state: Register, index: number, expected: string | undefined): boolean | "perhaps" {
   if (index === 0 || state.value === null) return index === 0 && state.value === null;
-  return state.index === index || state.index === UNKNOWN;
+  if (state.index !== UNKNOWN) return state.index === index;
+  return expected === undefined ? "perhaps" : state.value === expected;
 }
 
 function written(state: Register, value: string, answer: Answer | null): Register | null {
@@ -58,7 +65,7 @@ function written(state: Register, value: string, answer: Answer | null): Registe
   return { value, index, highest: Math.max(state.highest, index) };
 }
 
-function showAsk(ask: Ask): string {
+function showAsk(ask: RegisterAsk): string {
   switch (ask.kind) {
     case "read":
       return `read (${ask.consistency})`;
