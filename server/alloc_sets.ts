@@ -54,11 +54,12 @@ export function sortByNode(allocs: Iterable<Allocation>, input: SortInput): Allo
     unknown: [],
     reconnecting: [],
   };
-  for (const alloc of allocs) sets[setOf(alloc, input)].push(alloc);
+  for (const alloc of allocs) sets[fateOf(alloc, input)].push(alloc);
   return sets;
 }
 
-function setOf(alloc: Allocation, input: SortInput): keyof AllocSets {
+/** What the state of its node asks for. */
+export function fateOf(alloc: Allocation, input: SortInput): keyof AllocSets {
   const node = input.node(alloc.NodeID);
   if (alloc.ClientStatus === "unknown" && !isServerTerminal(alloc)) return setOfUnknown(alloc, node, input);
   if (isTerminal(alloc)) return "untainted";

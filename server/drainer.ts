@@ -1,5 +1,6 @@
 // Empties draining nodes on the leader: marks service allocations for migration as many at a time as their group's
-// migrate block allows, leaves batch ones until the deadline, takes system ones last, and ends the drain when nothing is left.
+// migrate block allows, leaves batch ones until the deadline and then ends them for good, takes system ones last, and ends
+// the drain when nothing is left.
 //
 // Invariant: before the deadline never more allocations of a group are under way than migrate.max_parallel.
 import { errorText, NotLeaderError } from "../core/errors.ts";
@@ -153,7 +154,10 @@ export class Drainer {
     const transitions: Record<string, Partial<DesiredTransition>> = {};
     const jobs = new Map<string, { job: Job; nodeId: string }>();
     for (const alloc of allocs) {
-      transitions[alloc.ID] = { Migrate: true };
+      // Batch work is not begun anew elsewhere: it was given its time.
+      transitions[alloc.ID] = alloc.Job.Type === "batch"
+        ? { Migrate: true, MigrateDisablePlacement: true }
+        : { Migrate: true };
       const job = state.job(alloc.Namespace, alloc.JobID) ?? alloc.Job;
       jobs.set(jobKey(alloc), { job, nodeId: alloc.NodeID });
     }

@@ -36,6 +36,8 @@ class GenericRun {
   #ranker: Ranker;
   #builder: PlanBuilder;
   #failed: Record<string, AllocMetric> = {};
+  /** Groups, each version by itself, of which no more can be placed. */
+  #full = new Set<TaskGroup>();
   #queued: Record<string, number> = {};
   #inPlace = new Map<string, { slot: number; granted: NonNullable<ReturnType<Ranker["updateInPlace"]>> }>();
   /** What placements belong to. */
@@ -158,7 +160,7 @@ class GenericRun {
     for (const part of parts) {
       for (let left = countOf(part); left > 0; left--) {
         const failure = this.#failed[part.group.Name];
-        if (failure) {
+        if (failure && this.#full.has(groupOf(part))) {
           // The next ones of the same group would find nothing either.
           coalesce(failure, part.group, left);
           break;
@@ -176,7 +178,7 @@ class GenericRun {
     const { random, nowNs } = this.input;
     const { group, previous } = wish;
     const job = wish.version ?? this.#job!;
-    const placedGroup = wish.version?.TaskGroups.find((candidate) => candidate.Name === group.Name) ?? group;
+    const placedGroup = groupOf(wish);
     const releases = previous !== null && wish.stopPrevious !== null && !isTerminal(previous);
     if (releases) this.#ranker.release(previous, true);
     const found = this.#ranker.choose(placedGroup, {
@@ -186,7 +188,10 @@ class GenericRun {
     });
     if (!found.choice) {
       if (releases) this.#ranker.retain(previous);
-      this.#failed[group.Name] = found.failure;
+      this.#full.add(placedGroup);
+      const failure = this.#failed[group.Name];
+      if (failure) coalesce(failure, placedGroup);
+      else this.#failed[group.Name] = found.failure;
       if (wish.rescheduled && previous) this.#noteNoPlacement(previous);
       return false;
     }
@@ -257,6 +262,11 @@ class GenericRun {
 
 function countOf(part: PlacementWish | PlacementRun): number {
   return "names" in part ? part.count : 1;
+}
+
+/** The group as the wished version has it. */
+function groupOf({ version, group }: Pick<PlacementWish, "version" | "group">): TaskGroup {
+  return version?.TaskGroups.find((candidate) => candidate.Name === group.Name) ?? group;
 }
 
 const NO_CANDIDATES = { slots: new Int32Array(0), byDatacenter: {} };

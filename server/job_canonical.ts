@@ -172,11 +172,25 @@ function storeSpread(spread: Raw): Raw {
   return stored;
 }
 
+/** What the fields before the disconnect block asked for, as one; a block of its own comes first. */
+function disconnectFromOldFields(group: Raw): Raw | null {
+  const lostAfter = group["MaxClientDisconnect"] ?? null;
+  const stopAfter = group["StopAfterClientDisconnect"] ?? null;
+  const holds = group["PreventRescheduleOnLost"] === true;
+  if (lostAfter === null && stopAfter === null && !holds) return null;
+  return {
+    LostAfter: stopAfter === null ? lostAfter : null,
+    StopOnClientAfter: stopAfter,
+    Replace: !holds,
+    Reconcile: "best_score",
+  };
+}
+
 function storeGroup(api: Raw, job: Job): TaskGroup {
   const name = text(api["Name"]);
   const target = { Namespace: job.Namespace, Job: job.ID, Group: name };
   const scaling = asRaw(api["Scaling"]);
-  const disconnect = asRaw(api["Disconnect"]);
+  const disconnect = asRaw(api["Disconnect"]) ?? disconnectFromOldFields(api);
   const group = {
     Name: name,
     Count: api["Count"],
@@ -207,7 +221,7 @@ function storeGroup(api: Raw, job: Job): TaskGroup {
     Meta: emptyToNull(api["Meta"]),
     Consul: storeConsul(asRaw(api["Consul"])),
     ShutdownDelay: api["ShutdownDelay"] ?? null,
-    // The three are superseded by the disconnect block and not kept.
+    // The three live on in the disconnect block.
     StopAfterClientDisconnect: null,
     MaxClientDisconnect: null,
     PreventRescheduleOnLost: false,

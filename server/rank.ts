@@ -89,7 +89,8 @@ interface GroupSearch {
 
 export class Ranker {
   readonly journal: UsageJournal;
-  #groups = new Map<string, GroupSearch>();
+  /** By the group's record: an older version of it, which a pending promotion keeps alive, asks for other things. */
+  #groups = new Map<TaskGroup, GroupSearch>();
   /** Every live allocation of the job by slot, the plan's included. */
   #perSlot = new SlotCounts();
   /** The same by group. */
@@ -183,21 +184,18 @@ export class Ranker {
   }
 
   #countAt(group: string, slot: number, sign: 1 | -1): void {
-    const search = this.#groups.get(group);
-    if (search) this.#count(search, slot, sign);
-    else this.#countsOf(group).add(slot, sign);
+    this.#countsOf(group).add(slot, sign);
+    for (const search of this.#groups.values()) {
+      if (search.group.Name !== group) continue;
+      search.scoring.count(slot, sign);
+      search.distinct.count(slot, sign);
+    }
   }
 
   #countsOf(group: string): SlotCounts {
     let counts = this.#perGroup.get(group);
     if (!counts) this.#perGroup.set(group, counts = new SlotCounts());
     return counts;
-  }
-
-  #count(search: GroupSearch, slot: number, sign: 1 | -1): void {
-    search.perSlot.add(slot, sign);
-    search.scoring.count(slot, sign);
-    search.distinct.count(slot, sign);
   }
 
   /** Classes looked at for the group, and whether its constraints look beyond classes. */
@@ -521,7 +519,7 @@ export class Ranker {
       this.#planned.set(slot, planned);
     }
     this.#perSlot.add(slot, 1);
-    this.#count(search, slot, 1);
+    this.#countAt(search.group.Name, slot, 1);
     this.#touch(slot);
   }
 
@@ -538,7 +536,7 @@ export class Ranker {
   }
 
   #search(group: TaskGroup): GroupSearch {
-    const known = this.#groups.get(group.Name);
+    const known = this.#groups.get(group);
     if (known) return known;
     const { state, overlay, job, algorithm } = this.input;
     const ask = groupDemand(group);
@@ -570,7 +568,7 @@ export class Ranker {
       search.scoring.count(slot, count);
       search.distinct.count(slot, count);
     }
-    this.#groups.set(group.Name, search);
+    this.#groups.set(group, search);
     return search;
   }
 }

@@ -27,16 +27,18 @@ import {
   ranSuccessfully,
   replacesWhileUnknown,
   sortByNode,
+  unknownSinceNs,
 } from "./alloc_sets.ts";
 import type { PlannedStop } from "./commands.ts";
 import { newEvaluation } from "./evaluations.ts";
 import { NameIndex } from "./name_index.ts";
 import { pickReconnected } from "./reconnect.ts";
-import { judgeReschedule } from "./reschedule.ts";
+import { judgeReschedule, judgeUnknown } from "./reschedule.ts";
 
 export const STOP_NOT_NEEDED = "alloc not needed due to job update";
 export const STOP_UPDATING = "alloc is being updated due to job update";
 export const STOP_MIGRATING = "alloc is being migrated";
+export const STOP_RECONNECTED = "alloc not needed due to disconnected client reconnect";
 export const STOP_LOST = "alloc is lost since its node is down";
 /** Nomad 2.0 stops a rescheduled allocation without a word. */
 export const STOP_RESCHEDULED = "";
@@ -208,7 +210,9 @@ class Reconciler {
   /** Everything of a group that is not wanted any more. */
   #stopGroup(name: string, allocs: Allocation[]): void {
     const desired = this.result.desired[name] = noUpdates();
-    const sets = sortByNode(allocs, { group: undefined, nowNs: this.input.nowNs, node: this.input.node });
+    // What was agreed on for a silent device holds for as long as it is silent.
+    const group = allocs[0]?.Job.TaskGroups.find((one) => one.Name === name);
+    const sets = sortByNode(allocs, { group, nowNs: this.input.nowNs, node: this.input.node });
     for (const alloc of sets.lost) this.#stopLost(alloc, desired);
     for (const set of [sets.untainted, sets.migrate, sets.disconnecting, sets.unknown, sets.reconnecting]) {
       for (const alloc of set) if (!isTerminal(alloc)) this.#stop(alloc, STOP_NOT_NEEDED, desired);
@@ -242,11 +246,13 @@ class Reconciler {
       node: this.input.node,
     });
     this.#reconnect(group, sets, desired);
-    this.#disconnect(group, sets, desired);
+    const due = this.#disconnect(group, sets, desired);
     const { keep, now, later } = this.#splitFailed(sets.untainted);
     desired.RescheduleNow += now.length;
     desired.RescheduleLater += later.length;
-    this.#followUp(later);
+    for (const [id, followupEvalId] of this.#followUp(later)) {
+      this.result.updates.push({ id, followupEvalId });
+    }
     const live = new Set(canaries.map((alloc) => alloc.ID));
     const work: GroupWork = {
       group,
@@ -257,6 +263,7 @@ class Reconciler {
       keep,
       now,
       later: later.length,
+      due,
       sets,
       names: new NameIndex(this.input.jobId, group.Name, group.Count, [
         ...keep,
@@ -325,42 +332,60 @@ class Reconciler {
         this.#stop(returned, STOP_NOT_NEEDED, desired);
         continue;
       }
-      for (const rival of rivals) this.#stop(rival, STOP_NOT_NEEDED, desired);
+      for (const rival of rivals) this.#stop(rival, STOP_RECONNECTED, desired);
       sets.untainted = sets.untainted.filter((alloc) => !rivals.includes(alloc));
       sets.untainted.push(returned);
     }
   }
 
-  /** Silent devices' allocations become unknown; an evaluation comes back when their time is out. */
-  #disconnect(group: TaskGroup, sets: AllocSets, desired: DesiredUpdates): void {
-    if (sets.disconnecting.length === 0) return;
+  /**
+   * Silent devices' allocations become unknown; evaluations come back when a successor is due and when their time is out.
+   * Returns those whose successor is due.
+   */
+  #disconnect(group: TaskGroup, sets: AllocSets, desired: DesiredUpdates): Set<Allocation> {
+    const { nowNs } = this.input;
+    const due = new Set<Allocation>();
+    const later: Later[] = [];
+    for (const alloc of replacesWhileUnknown(group) ? [...sets.disconnecting, ...unreplaced(sets)] : []) {
+      const isNew = alloc.ClientStatus !== "unknown";
+      const verdict = judgeUnknown(alloc, isNew ? nowNs : unknownSinceNs(alloc), nowNs);
+      if (verdict.kind === "now") due.add(alloc);
+      // For those that are unknown already it is on its way.
+      else if (verdict.kind === "later" && isNew) later.push({ alloc, atNs: verdict.atNs });
+    }
+    if (sets.disconnecting.length === 0) return due;
     const lostAfter = lostAfterNs(group);
-    const followup = lostAfter > 0
-      ? this.#followupEvaluation(this.input.nowNs + lostAfter, {
+    const timeout = lostAfter > 0
+      ? this.#followupEvaluation(nowNs + lostAfter, {
         TriggeredBy: "max-disconnect-timeout",
         StatusDescription: "created for delayed disconnect timeout",
       })
       : null;
+    const successors = this.#followUp(later);
+    desired.RescheduleLater += later.length;
     for (const alloc of sets.disconnecting) {
       desired.Disconnect++;
+      if (!due.has(alloc)) desired.Ignore++;
+      const followup = successors.get(alloc.ID) ?? timeout?.ID;
       this.result.updates.push({
         id: alloc.ID,
         clientStatus: "unknown",
         description: ALLOC_UNKNOWN,
-        ...(followup ? { followupEvalId: followup.ID } : {}),
+        ...(followup ? { followupEvalId: followup } : {}),
       });
     }
+    return due;
   }
 
   /** Which failed or ended allocations are replaced now, later, or never. */
   #splitFailed(untainted: Allocation[]): {
     keep: Allocation[];
     now: Allocation[];
-    later: { alloc: Allocation; atNs: number }[];
+    later: Later[];
   } {
     const keep: Allocation[] = [];
     const now: Allocation[] = [];
-    const later: { alloc: Allocation; atNs: number }[] = [];
+    const later: Later[] = [];
     for (const alloc of untainted) {
       if (alloc.ClientStatus === "failed" && alloc.NextAllocation !== "") continue;
       if (this.#isPast(alloc)) continue;
@@ -384,12 +409,18 @@ class Reconciler {
 
   /** Ended in a way that does not hold its place: somebody else may have it. */
   #isPast(alloc: Allocation): boolean {
-    if (this.#job!.Type === "batch") return isServerTerminal(alloc) && !ranSuccessfully(alloc);
+    if (this.#job!.Type === "batch") {
+      // A drain that ended it for good did not free its place.
+      if (alloc.DesiredTransition.MigrateDisablePlacement) return false;
+      return isServerTerminal(alloc) && !ranSuccessfully(alloc);
+    }
     if (isServerTerminal(alloc)) return true;
     return alloc.ClientStatus === "complete" || alloc.ClientStatus === "lost";
   }
 
-  #followUp(later: { alloc: Allocation; atNs: number }[]): void {
+  /** Makes evaluations for when the allocations are due; returns which is whose. */
+  #followUp(later: Later[]): Map<string, string> {
+    const evalOf = new Map<string, string>();
     let batch: Evaluation | null = null;
     let batchNs = 0;
     for (const { alloc, atNs } of later.sort((a, b) => a.atNs - b.atNs)) {
@@ -400,8 +431,9 @@ class Reconciler {
           StatusDescription: "created for delayed rescheduling",
         });
       }
-      this.result.updates.push({ id: alloc.ID, followupEvalId: batch.ID });
+      evalOf.set(alloc.ID, batch.ID);
     }
+    return evalOf;
   }
 
   #followupEvaluation(
@@ -560,11 +592,14 @@ class Reconciler {
     const counts = (alloc: Allocation) => !canarying || !isCanary(alloc);
     let existing = [...keep, ...sets.migrate, ...now].filter(counts).length;
     if (replacesWhileUnknown(group)) {
-      for (const alloc of [...sets.disconnecting, ...this.#unreplaced(sets)]) {
+      for (const alloc of [...sets.disconnecting, ...unreplaced(sets)]) {
         if (canarying && isCanary(alloc)) continue;
         if (existing >= group.Count) break;
         existing++;
-        wishes.push({ ...replacement(work, alloc, ""), stopPrevious: null, version: versionOf(alloc) });
+        // Not yet, or never before it is lost: it holds its place.
+        if (!work.due.has(alloc)) continue;
+        const wish = { ...replacement(work, alloc, ""), stopPrevious: null, version: versionOf(alloc) };
+        wishes.push({ ...wish, rescheduled: true });
       }
     } else existing += sets.disconnecting.length + sets.unknown.length;
     for (const alloc of sets.lost) {
@@ -576,7 +611,7 @@ class Reconciler {
     }
     if (this.#clientStopAtNs > 0) {
       this.#followupEvaluation(this.#clientStopAtNs, {
-        TriggeredBy: "alloc-reschedule",
+        TriggeredBy: "alloc-failure",
         StatusDescription: "created for delayed rescheduling",
       });
     }
@@ -610,11 +645,6 @@ class Reconciler {
     return work.now = wanted;
   }
 
-  /** Unknown allocations nobody stands in for yet. */
-  #unreplaced(sets: AllocSets): Allocation[] {
-    return sets.unknown.filter((alloc) => alloc.NextAllocation === "");
-  }
-
   /** Returns what is left of the update budget. */
   #placeMissing(work: GroupWork, wishes: PlacementWish[], run: PlacementRun | null, budget: number): number {
     const { desired, sets, now } = work;
@@ -646,6 +676,7 @@ class Reconciler {
       // It leaves its node whether or not another one has room.
       this.result.stops.push({ id: alloc.ID, status: "stop", description: STOP_MIGRATING });
       this.result.stopped.push(alloc);
+      if (alloc.DesiredTransition.MigrateDisablePlacement) continue;
       this.result.placements.push({
         ...replacement(work, alloc, STOP_MIGRATING),
         stopPrevious: null,
@@ -696,11 +727,24 @@ interface GroupWork {
   /** Failed, to be replaced in this plan. */
   now: Allocation[];
   later: number;
+  /** Unknown, to be stood in for in this plan. */
+  due: ReadonlySet<Allocation>;
   sets: AllocSets;
   names: NameIndex;
   /** Canaries stand beside the old version until they are promoted. */
   canarying: boolean;
   isNew: boolean;
+}
+
+/** To be replaced at a later time. */
+interface Later {
+  alloc: Allocation;
+  atNs: number;
+}
+
+/** Unknown allocations nobody stands in for yet. */
+function unreplaced(sets: AllocSets): Allocation[] {
+  return sets.unknown.filter((alloc) => alloc.NextAllocation === "");
 }
 
 /** Placed as a canary, and not promoted yet. */

@@ -41,6 +41,14 @@ export function judgeReschedule(alloc: Allocation, question: RescheduleQuestion)
   return alloc.FollowupEvalID === "" ? { kind: "later", atNs } : { kind: "no" };
 }
 
+/** When an allocation whose device has been silent since `sinceNs` may be tried elsewhere: its policy counts from the silence. */
+export function judgeUnknown(alloc: Allocation, sinceNs: number, nowNs: number): RescheduleVerdict {
+  const policy = policyOf(alloc);
+  if (!policy || !hasAttemptsLeft(alloc, policy, sinceNs)) return { kind: "no" };
+  const atNs = sinceNs + nextDelayNs(alloc, policy, sinceNs);
+  return atNs - nowNs <= WINDOW_NS ? { kind: "now" } : { kind: "later", atNs };
+}
+
 /** When its last task ended; when the servers heard of it if no task ever did. */
 export function failTimeNs(alloc: Allocation): number {
   let last = 0;

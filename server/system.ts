@@ -3,25 +3,29 @@
 //
 // Invariants: a node never runs two of one group; nodes that constraints leave out are no failure unless they are all
 // there is; while a deployment is under way at most max_parallel nodes are updated ahead of their health.
+import { formatTime } from "../core/time.ts";
 import {
   type Allocation,
   type AllocMetric,
   type Deployment,
   type DeploymentState,
   type DesiredUpdates,
+  type Evaluation,
   type Job,
   type TaskGroup,
   type UpdateStrategy,
   ZERO_TIME,
 } from "../core/types.ts";
-import { isClientTerminal, isServerTerminal, isTerminal } from "./alloc_sets.ts";
+import { fateOf, isClientTerminal, isServerTerminal, isTerminal, lostAfterNs } from "./alloc_sets.ts";
 import { type Candidates, candidatesFor } from "./candidates.ts";
+import { newEvaluation } from "./evaluations.ts";
 import { finish } from "./finish.ts";
 import { coalesce } from "./metrics.ts";
 import { allocName } from "./name_index.ts";
 import { type Plan, PlanBuilder, portionOf } from "./plan_builder.ts";
 import { Ranker } from "./rank.ts";
 import {
+  ALLOC_UNKNOWN,
   isActive,
   newDeployment,
   noUpdates,
@@ -71,6 +75,8 @@ class SystemRun {
   #created: Deployment | null = null;
   #inPlace: { alloc: Allocation; slot: number; granted: NonNullable<ReturnType<Ranker["updateInPlace"]>> }[] =
     [];
+  /** Comes when silent devices' allocations have to be given up. */
+  #timeout: Evaluation | null = null;
   #placed = 0;
   #more = false;
   /** The first node that had no room: the blocked evaluation names it. */
@@ -146,7 +152,7 @@ class SystemRun {
       more: this.#more,
       classes,
       escaped,
-      followups: [],
+      followups: this.#timeout ? [this.#timeout] : [],
       blocks: this.#exhausted !== null,
       blockedNodeId: this.#exhausted ?? "",
     });
@@ -236,13 +242,22 @@ class SystemRun {
     const { desired, group } = work;
     const job = this.#job!;
     if (isTerminal(alloc)) return this.#endedHoldsPlace(alloc);
-    if (this.#nodeIsDown(alloc)) {
-      this.#stop(alloc, STOP_LOST, desired, true);
-      return false;
-    }
-    if (alloc.DesiredTransition.Migrate) {
-      this.#stop(alloc, STOP_TAINTED, desired);
-      return false;
+    const { state, nowNs } = this.input;
+    switch (fateOf(alloc, { group, nowNs, node: (id) => state.node(id) })) {
+      case "lost":
+        this.#stop(alloc, STOP_LOST, desired, true);
+        return false;
+      case "migrate":
+        this.#stop(alloc, STOP_TAINTED, desired);
+        return false;
+      case "disconnecting":
+        this.#disconnect(alloc, group, desired);
+        return true;
+      case "unknown":
+        desired.Ignore++;
+        return true;
+      case "reconnecting":
+      case "untainted":
     }
     if (isTaken) {
       this.#stop(alloc, STOP_NOT_NEEDED, desired);
@@ -253,6 +268,34 @@ class SystemRun {
       return true;
     }
     return this.#sortOutdated(work, alloc, group);
+  }
+
+  /** Its device went silent and may come back: unknown until its time is out. Nobody can stand in for it elsewhere. */
+  #disconnect(alloc: Allocation, group: TaskGroup, desired: DesiredUpdates): void {
+    const { evaluation, nowNs, random } = this.input;
+    desired.Disconnect++;
+    const lostAfter = lostAfterNs(group);
+    if (lostAfter > 0) {
+      this.#timeout ??= newEvaluation({
+        ID: random.uuid(),
+        Namespace: evaluation.Namespace,
+        Priority: evaluation.Priority,
+        Type: this.#job!.Type,
+        TriggeredBy: "max-disconnect-timeout",
+        StatusDescription: "created for delayed disconnect timeout",
+        JobID: evaluation.JobID,
+        JobModifyIndex: this.#job!.ModifyIndex,
+        PreviousEval: evaluation.ID,
+        WaitUntil: formatTime(nowNs + lostAfter),
+        CreateTime: nowNs,
+      });
+    }
+    this.#builder.result.updates = [...this.#builder.result.updates ?? [], {
+      id: alloc.ID,
+      clientStatus: "unknown",
+      description: ALLOC_UNKNOWN,
+      ...(this.#timeout ? { followupEvalId: this.#timeout.ID } : {}),
+    }];
   }
 
   #sortOutdated(work: GroupWork, alloc: Allocation, group: TaskGroup): boolean {
