@@ -34,6 +34,7 @@ interface Seen {
 
 /** What lies behind all servers is forgotten so often (in events). */
 const FORGET_EVERY = 4096;
+const TERMS_KEPT = 256;
 
 export class RaftChecker implements Checker {
   readonly rule = "raft";
@@ -46,6 +47,8 @@ export class RaftChecker implements Checker {
   /** Index → term of the committed entry. */
   readonly #committed = new Map<number, number>();
   #committedTo = 0;
+  /** Term of a leader → the last entry that was committed in it. */
+  readonly #commits = new Map<number, { index: number; term: number }>();
   #steps = 0;
 
   onPersist(server: SimServer, batch: StorageWrite): void {
@@ -77,17 +80,21 @@ export class RaftChecker implements Checker {
         }`,
       );
     }
-    const index = this.#committedTo;
-    const own = index <= log.floorIndex ? undefined : log.termAt(index);
-    if (index > log.lastIndex || (index > log.floorIndex && own !== this.#committed.get(index))) {
-      throw new SimFailure(
-        "leader completeness",
-        `${id} leads term ${term} without entry ${index}/${
-          this.#committed.get(index)
-        }, which is committed; ` +
-          `its log ends with ${log.lastIndex}/${log.lastTerm}`,
-      );
-    }
+    this.#checkCompleteness(id, raft);
+  }
+
+  /** A leader has what was committed in earlier terms. One that was elected late may be of a term that is over. */
+  #checkCompleteness(id: string, { term, log }: Raft): void {
+    const earlier = [...this.#commits].filter(([leaderTerm]) => leaderTerm < term).map(([, commit]) =>
+      commit
+    );
+    const last = earlier.reduce((a, b) => b.index > a.index ? b : a, { index: 0, term: 0 });
+    if (last.index <= log.floorIndex || log.matches(last.index, last.term)) return;
+    throw new SimFailure(
+      "leader completeness",
+      `${id} leads term ${term} without entry ${last.index}/${last.term}, which is committed; its log ends with ` +
+        `${log.lastIndex}/${log.lastTerm}`,
+    );
   }
 
   onStep(cluster: SimCluster): void {
@@ -249,6 +256,8 @@ export class RaftChecker implements Checker {
     }
     for (let at = this.#committedTo + 1; at <= index; at++) this.#committed.set(at, log.termAt(at)!);
     this.#committedTo = index;
+    this.#commits.set(term, { index, term: entryTerm });
+    if (this.#commits.size > TERMS_KEPT) this.#commits.delete(this.#commits.keys().next().value!);
   }
 
   /** Entries that no server has in memory any more. */
