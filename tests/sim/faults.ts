@@ -176,7 +176,7 @@ export class Faults {
   }
 
   #jumpClock(): void {
-    const jumpMs = this.#random.pick([-3_600_000, -5000, 700, 60_000]);
+    const jumpMs = this.#random.pick([-60_000, -5000, 700, 60_000]);
     this.#anyServer().machine.skew.wallOffsetMs += jumpMs;
   }
 

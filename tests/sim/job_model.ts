@@ -65,7 +65,7 @@ function drawGroup(random: SimRandom, kind: JobKind): Record<string, unknown> {
 }
 
 function drawReschedule(random: SimRandom, unlimited: boolean): Record<string, unknown> {
-  const delay = (1 + random.int(4)) * SECOND;
+  const delay = (5 + random.int(4)) * SECOND;
   return unlimited
     ? { Unlimited: true, Delay: delay, DelayFunction: "constant", MaxDelay: 0, Attempts: 0, Interval: 0 }
     : { Unlimited: false, Attempts: 2, Interval: 3600 * SECOND, Delay: delay, DelayFunction: "constant" };

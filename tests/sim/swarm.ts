@@ -86,7 +86,7 @@ export function drawSwarm(random: SimRandom): Swarm {
     },
     turnDelayMs: random.chance(0.3) ? random.pick([0.5, 5, 40]) : 0,
     driftMax: random.pick([0, 0.001, 0.05]),
-    wallOffsetMaxMs: random.pick([0, 0, 1000, 3_600_000]),
+    wallOffsetMaxMs: random.pick([0, 0, 1000, 30_000]),
     faultEveryMs: random.pick([300, 1000, 3000]),
     faults: drawFaults(random),
   };
