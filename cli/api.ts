@@ -1,11 +1,22 @@
 // The HTTP API as commands use it: paths and query in, decoded JSON out, with the raw text (for exact -json output),
 // the index (for blocking queries) and the next page's token. Address, namespace, region, token and TLS come from
-// flags and environment. Never retries: a command says what failed at once.
+// flags and environment. With one address nothing is tried again: a command says at once what failed. With several
+// (commas between) the next one is asked when an agent cannot be reached or knows no leader; writes carry an id, so that
+// one whose answer was lost is done once.
+import { randomUUID } from "node:crypto";
+import { connect } from "node:net";
 import { fileErrorText } from "../core/errors.ts";
 import { CommandError, RequestError } from "./errors.ts";
-import { type HttpResponse, openTransport, type TlsOptions, type Transport } from "./transport.ts";
+import {
+  type HttpRequest,
+  type HttpResponse,
+  openTransport,
+  type TlsOptions,
+  type Transport,
+} from "./transport.ts";
 
 export interface ApiSettings {
+  /** One, or several with commas between: tried in turn. */
   address: string;
   region: string;
   namespace: string;
@@ -62,43 +73,65 @@ export interface CallOptions {
 const ANSWER_TIMEOUT_MS = 60_000;
 /** A blocking query may come back up to a sixteenth of its wait late. */
 const BLOCKING_SLACK_MS = 30_000;
+/** How long one of several agents may take to accept a connection before the next is tried. */
+const CONNECT_MAX_MS = 1_500;
+const REQUEST_ID_HEADER = "Idempotency-Key";
+
+/** One agent. */
+interface Target {
+  base: URL;
+  socketPath: string | undefined;
+  tls: Promise<TlsOptions | undefined> | undefined;
+  transport: Promise<Transport> | undefined;
+}
 
 export class Api {
   readonly #settings: ApiSettings;
-  readonly #base: URL;
+  readonly #targets: Target[];
   readonly #cwd: string;
-  #tls: Promise<TlsOptions | undefined> | undefined;
-  #transport: Promise<Transport> | undefined;
-  readonly socketPath: string | undefined;
+  /** Position of the agent that answered last. */
+  #current = 0;
 
   /** What is left out has Nomad's default. CommandError for an address that is no use; files are read when needed. */
   constructor(settings: Partial<ApiSettings> = {}, cwd = ".") {
     this.#settings = { ...DEFAULTS, ...settings };
-    const { base, socketPath } = parseAddress(this.#settings.address);
-    this.#base = base;
+    const addresses = this.#settings.address.split(",").map((one) => one.trim()).filter((one) => one !== "");
+    this.#targets = (addresses.length > 0 ? addresses : [this.#settings.address]).map((one) => ({
+      ...parseAddress(one),
+      tls: undefined,
+      transport: undefined,
+    }));
     this.#cwd = cwd;
-    this.socketPath = socketPath;
+  }
+
+  get #target(): Target {
+    return this.#targets[this.#current]!;
   }
 
   get address(): string {
     return this.#settings.address;
   }
 
+  /** The agent that is asked: of several the one that answered last. */
   get base(): URL {
-    return this.#base;
+    return this.#target.base;
+  }
+
+  get socketPath(): string | undefined {
+    return this.#target.socketPath;
   }
 
   /** Certificates and how to check the agent's; undefined without TLS. CommandError for a file that cannot be read. */
-  tls(): Promise<TlsOptions | undefined> {
-    return this.#tls ??= this.#base.protocol === "https:" || usesFiles(this.#settings)
-      ? readTls(this.#settings, this.#base, this.#cwd)
+  tls(target = this.#target): Promise<TlsOptions | undefined> {
+    return target.tls ??= target.base.protocol === "https:" || usesFiles(this.#settings)
+      ? readTls(this.#settings, target.base, this.#cwd)
       : Promise.resolve(undefined);
   }
 
-  async #open(): Promise<Transport> {
-    const tls = await this.tls();
+  async #open(target: Target): Promise<Transport> {
+    const tls = await this.tls(target);
     return openTransport({
-      ...(this.socketPath === undefined ? {} : { socketPath: this.socketPath }),
+      ...(target.socketPath === undefined ? {} : { socketPath: target.socketPath }),
       ...(tls === undefined ? {} : { tls }),
     });
   }
@@ -135,7 +168,7 @@ export class Api {
     throw new RequestError(`Unexpected response code: ${response.status} (${body})`, response.status, body);
   }
 
-  /** One exchange, whatever the answer. */
+  /** One exchange, whatever the answer; with several agents, with the first that can give one. */
   async exchange(method: string, url: URL, options: CallOptions = {}): Promise<HttpResponse> {
     const headers = this.headers(options.headers);
     let body: string | Uint8Array | ReadableStream<Uint8Array> | undefined;
@@ -146,8 +179,10 @@ export class Api {
       body = JSON.stringify(options.body);
       headers["Content-Type"] ??= "application/json";
     }
-    const transport = await (this.#transport ??= this.#open());
-    return await transport({
+    // What streams cannot be sent twice, so an id is of no use to it.
+    const repeatable = !(body instanceof ReadableStream);
+    if (repeatable && method !== "GET" && method !== "HEAD") headers[REQUEST_ID_HEADER] ??= randomUUID();
+    const request: HttpRequest = {
       method,
       url,
       headers,
@@ -155,7 +190,39 @@ export class Api {
         (options.waitMs === undefined ? ANSWER_TIMEOUT_MS : options.waitMs + BLOCKING_SLACK_MS),
       ...(body === undefined ? {} : { body }),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
-    });
+    };
+    return this.#targets.length === 1
+      ? await this.#send(this.#target, request)
+      : await this.#sendToAny(request, repeatable);
+  }
+
+  async #send(target: Target, request: HttpRequest): Promise<HttpResponse> {
+    const transport = await (target.transport ??= this.#open(target));
+    return await transport(request);
+  }
+
+  /** To every agent once, beginning with the one that answered last, until one answers. */
+  async #sendToAny(request: HttpRequest, repeatable: boolean): Promise<HttpResponse> {
+    const root = origin(this.#target);
+    // What is addressed elsewhere is not ours to move.
+    if (!request.url.href.startsWith(root)) return await this.#send(this.#target, request);
+    const path = request.url.href.slice(root.length);
+    for (let left = this.#targets.length - 1;; left--) {
+      const target = this.#target;
+      let sent = false;
+      try {
+        if (left > 0) await reachable(target);
+        sent = true;
+        const response = await this.#send(target, { ...request, url: new URL(origin(target) + path) });
+        if (left === 0 || response.status !== 500 || !repeatable) return response;
+        const text = await readText(response.body);
+        if (text.trim() !== "No cluster leader") return { ...response, body: whole(text) };
+      } catch (error) {
+        const over = left === 0 || (sent && !repeatable) || request.signal?.aborted;
+        if (!(error instanceof RequestError) || over) throw error;
+      }
+      this.#current = (this.#current + 1) % this.#targets.length;
+    }
   }
 
   /** Token and basic auth, under what the caller adds. */
@@ -173,7 +240,7 @@ export class Api {
 
   /** The address of a route with namespace, region and query. */
   url(path: string, options: CallOptions = {}): URL {
-    const url = new URL(this.#base.href.replace(/\/$/, "") + path);
+    const url = new URL(this.base.href.replace(/\/$/, "") + path);
     const query: Query = {
       namespace: this.#settings.namespace || undefined,
       region: this.#settings.region || undefined,
@@ -189,7 +256,7 @@ export class Api {
 
   /** The address of a page of the web UI. */
   uiUrl(path: string): string {
-    return this.#base.href.replace(/\/$/, "") + path;
+    return this.base.href.replace(/\/$/, "") + path;
   }
 
   /** Whether this agent wants its web pages named; not when it will not say. */
@@ -206,6 +273,33 @@ export class Api {
       throw error;
     }
   }
+}
+
+/** Rejects with RequestError when the agent accepts no connection in time: fetch would wait for minutes. */
+function reachable({ base, socketPath }: Target): Promise<void> {
+  const port = Number(base.port || (base.protocol === "https:" ? 443 : 80));
+  const host = base.hostname.replace(/^\[|\]$/g, "");
+  return new Promise((resolve, reject) => {
+    const socket = socketPath === undefined ? connect({ host, port }) : connect(socketPath);
+    const fail = (why: string) => {
+      socket.destroy();
+      reject(new RequestError(`${base.href}: ${why}`, 0, ""));
+    };
+    socket.setTimeout(CONNECT_MAX_MS, () => fail(`no connection within ${CONNECT_MAX_MS} ms`));
+    socket.once("error", (error) => fail(error.message));
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve();
+    });
+  });
+}
+
+function origin({ base }: Target): string {
+  return base.href.replace(/\/$/, "");
+}
+
+async function* whole(text: string): AsyncIterable<Uint8Array> {
+  yield new TextEncoder().encode(text);
 }
 
 async function decode<T>(response: HttpResponse): Promise<Answer<T>> {

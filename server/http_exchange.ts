@@ -6,6 +6,7 @@
 import { gzipSync } from "node:zlib";
 import { parseDuration } from "../core/duration.ts";
 import { ApiError, errorText } from "../core/errors.ts";
+import { NDJSON } from "../core/ndjson.ts";
 import { decodeJson, type StructShape } from "./json_decode.ts";
 import type { RequestStamp } from "./state_requests.ts";
 
@@ -112,6 +113,13 @@ export class Exchange {
 
   get acceptsGzip(): boolean {
     return this.request.headers.get("accept-encoding")?.includes("gzip") ?? false;
+  }
+
+  /** The body goes on as it comes (exchanges of lines, large uploads): it cannot be held, nor sent twice. */
+  get streams(): boolean {
+    const { headers } = this.request;
+    return headers.get("content-type") === NDJSON || this.path.startsWith("/v1/operator/snapshot") ||
+      Number(headers.get("content-length") ?? 0) > BODY_MAX_BYTES;
   }
 
   /** Whether somebody asked for the body already. */

@@ -72,6 +72,9 @@ async function readStamp(q: Exchange): Promise<Stamp | null> {
   const scope = [headers.get("x-nomad-token") ?? "", q.writeNamespace(), id];
   const key = sha256([given === null ? "hop" : "caller", ...scope.map((part) => `${part.length}:${part}`)]);
   if (given === null) return { key, digest: "", hop: true };
+  if (q.streams) {
+    throw new ApiError(400, "A request whose body streams cannot be repeated: leave Idempotency-Key out");
+  }
   const body = await q.body();
   return { key, digest: sha256([q.method, q.path, sortedQuery(q.query), body]) };
 }

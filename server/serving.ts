@@ -5,11 +5,10 @@
 // another server sent on is never sent on again; requests sent on are bounded in number and in what is held of
 // them; a caller hears of every failure what is known of his write's fate.
 import { ApiError, NotLeaderError } from "../core/errors.ts";
-import { NDJSON } from "../core/ndjson.ts";
 import type { ServerContext } from "./context.ts";
 import { HopError } from "./hops.ts";
 import type { Api, Handler } from "./http_api.ts";
-import { BODY_MAX_BYTES, type Exchange, textReply } from "./http_exchange.ts";
+import { type Exchange, textReply } from "./http_exchange.ts";
 import { carriesId, HOP_ID_HEADER, once } from "./http_once.ts";
 import { LeaderWatch } from "./leader_watch.ts";
 import type { LeaderInfo } from "./log.ts";
@@ -164,7 +163,7 @@ export class Serving {
       if (!isRead) this.#giveId(q);
       return { body: null, heldBytes: 0, mayRepeat: isRead || repeatable === "ids" };
     }
-    if (!q.bodyRead && isStream(q)) return { body: request.body, heldBytes: 0, mayRepeat: false };
+    if (!q.bodyRead && q.streams) return { body: request.body, heldBytes: 0, mayRepeat: false };
     const body = await q.body();
     if (this.#heldBytes + body.length > HELD_MAX_BYTES) {
       throw new ApiError(503, "Too many writes wait for the leader: try again in a moment");
@@ -200,13 +199,6 @@ export class Serving {
 
 /** What concerns one connection only (RFC 9110 §7.6.1). */
 const HOP_BY_HOP = ["connection", "host", "keep-alive", "te", "transfer-encoding", "upgrade", "expect"];
-
-/** Exchanges of lines and large uploads go on as they come, and so they cannot be sent twice. */
-function isStream({ request, path }: Exchange): boolean {
-  const { headers } = request;
-  return headers.get("content-type") === NDJSON || path.startsWith("/v1/operator/snapshot") ||
-    Number(headers.get("content-length") ?? 0) > BODY_MAX_BYTES;
-}
 
 function answerWithinMs(q: Exchange): number {
   if (q.method !== "GET" || q.options.minIndex === 0) return ANSWER_MAX_MS;
