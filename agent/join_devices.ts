@@ -26,6 +26,8 @@ export class DeviceJoin {
   readonly #session: DialingSession;
   #joiner: Joiner;
   #cancel: (() => void) | null = null;
+  #everConnected = false;
+  /** Since the attempt under way began. */
   #wasConnected = false;
   #stopped = false;
 
@@ -42,6 +44,8 @@ export class DeviceJoin {
       entries: this.#o.retryJoin,
       defaultPort: RPC_PORT,
       attempt: (addresses) => this.#attempt(addresses),
+      // A device that once had servers never gives up: nobody may be there to start it again.
+      onExhausted: (message) => this.#everConnected || this.#o.onExhausted(message),
     });
   }
 
@@ -59,12 +63,11 @@ export class DeviceJoin {
   onConnection(connected: boolean): void {
     this.#cancel?.();
     this.#cancel = null;
-    if (connected) this.#wasConnected = true;
+    if (connected) this.#everConnected = this.#wasConnected = true;
     if (connected || this.#stopped || this.#o.retryJoin.length === 0) return;
     this.#cancel = this.#o.clock.after(this.#o.retryIntervalMs, () => {
       if (this.#session.connected || this.#stopped) return;
       this.#joiner.stop();
-      // A device that once had servers never gives up: nobody may be there to start it again.
       this.#joiner = this.#create(0);
       this.#joiner.start();
     });
@@ -72,19 +75,14 @@ export class DeviceJoin {
 
   async #attempt(addresses: string[]): Promise<string | null> {
     const { clock } = this.#o;
+    this.#wasConnected = this.#session.connected;
     this.#session.offerServers(addresses);
     const endMs = clock.monotonicMs() + CONNECT_MS;
-    while (!this.#session.connected && clock.monotonicMs() < endMs && !this.#stopped) {
+    while (!this.#session.connected && !this.#wasConnected && !this.#stopped && clock.monotonicMs() < endMs) {
       await pause(clock, POLL_MS);
     }
-    if (this.#session.connected || this.#wasConnectedMeanwhile()) return null;
+    if (this.#session.connected || this.#wasConnected) return null;
     return `no server answers at ${addresses.join(", ")}`;
-  }
-
-  #wasConnectedMeanwhile(): boolean {
-    const was = this.#wasConnected;
-    this.#wasConnected = false;
-    return was;
   }
 }
 

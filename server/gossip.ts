@@ -376,7 +376,6 @@ export class Gossip<Token> {
     }
     this.#probeFirst.add(record.name);
     this.#replace({ ...record, status: "suspect", by, ageMs: 0 });
-    this.#notices.push({ type: "suspected", member: memberView(record), by });
   }
 
   /** How long a suspicion stands: shorter with every other server that shares it, longer while this one is slow. */
@@ -488,6 +487,9 @@ export class Gossip<Token> {
     const before = this.#table.get(record.name)?.record;
     this.#table.put(record, this.#nowMs);
     this.#broadcasts.add(record);
+    if (record.status === "suspect") {
+      this.#notices.push({ type: "suspected", member: memberView(record), by: record.by });
+    }
     const visible = !before || before.pruned !== record.pruned ||
       memberView(before).status !== memberView(record).status || !sameTags(before.tags, record.tags) ||
       !sameEndpoint(before, record);

@@ -36,6 +36,9 @@ const AGE_MAX_MS = 10 * 365 * 86_400_000;
 const STATUSES: readonly RecordStatus[] = ["alive", "suspect", "failed", "left"];
 const OPERATIONS: readonly KeyringOperation[] = ["list", "install", "use", "remove"];
 
+/** What would forge lines of a log. */
+const CONTROL = /[\p{Cc}\u2028\u2029]/u;
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
@@ -160,8 +163,7 @@ function list(value: unknown, what: string, max: number): unknown[] {
 }
 
 function text(value: unknown, what: string, max: number): string {
-  // deno-lint-ignore no-control-regex
-  if (typeof value === "string" && value.length <= max && !/[\x00-\x1f\x7f\u2028\u2029]/.test(value)) {
+  if (typeof value === "string" && value.length <= max && !CONTROL.test(value)) {
     return value;
   }
   throw new GossipFormatError(`${what} is no text of at most ${max} characters`);

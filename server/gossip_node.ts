@@ -81,7 +81,6 @@ export class GossipNode implements Membership {
   #cancelTick: (() => void) | null = null;
   #running = false;
   #left = false;
-  #flushing = false;
 
   constructor(options: MembershipOptions, ring: ConstructorParameters<typeof Keyring>[0]["ring"]) {
     this.#o = options;
@@ -292,10 +291,7 @@ export class GossipNode implements Membership {
 
   /** Sends and tells what the core has ready. Returns the messages under way. */
   #flush(): Promise<void>[] {
-    if (this.#flushing) return [];
-    this.#flushing = true;
     const { messages, changed, notices } = this.#core.ready();
-    this.#flushing = false;
     for (const notice of notices) this.#tell(notice);
     for (const member of changed) this.#changed(member);
     if (changed.length > 0 && !this.#left) this.#peers.later(() => this.#known());

@@ -111,6 +111,48 @@ test("a server that was stopped for a minute is failed meanwhile, blames nobody 
   }
 });
 
+test("a suspicion does not run out while the one who has it hangs", () => {
+  for (const seed of SEEDS) {
+    const world = new World(seed);
+    const [slow, other, third] = world.cluster(3) as [Host, Host, Host];
+    world.reaches = (from, to) => from !== other && to !== other;
+    world.until(() => slow.noticed("suspected").length > 0, 10_000, "a suspicion");
+    slow.pausedUntilMs = world.nowMs + 60_000;
+    world.reaches = () => true;
+    world.run(70_000);
+    assert.deepEqual(slow.noticed("failed"), [], `seed ${seed}`);
+    assert.ok(whole([slow, other, third])(), `seed ${seed}`);
+  }
+});
+
+test("nobody fails on the word of one other server", () => {
+  for (const seed of SEEDS) {
+    const world = new World(seed);
+    const hosts = world.cluster(3);
+    const [liar, judge, accused] = hosts as [Host, Host, Host];
+    world.run(5_000);
+    const record = judge.core.syncMessage(false).members.find(({ name }) => name === accused.name)!;
+    const updates = [{ ...record, status: "failed" as const, by: liar.name, ageMs: 0 }];
+    world.send(liar, judge.port, { t: "ping", from: liar.name, seq: 0, target: judge.name, updates });
+    world.run(30_000);
+    assert.deepEqual(hosts.flatMap((host) => host.noticed("failed")), [], `seed ${seed}`);
+    assert.equal(accused.noticed("refuted").length, 1, `seed ${seed}`);
+  }
+});
+
+test("a server that is held up doubts itself, and trusts itself again when it is well", () => {
+  const world = new World(3);
+  const [slow] = world.cluster(3) as [Host, Host, Host];
+  world.run(10_000);
+  assert.equal(slow.core.awareness, 0);
+  for (let i = 0; i < 5; i++) {
+    slow.pausedUntilMs = world.nowMs + 900;
+    world.run(1_000);
+  }
+  assert.ok(slow.core.awareness >= 2, `${slow.core.awareness}`);
+  world.until(() => slow.core.awareness === 0, 60_000, "trust");
+});
+
 test("one direction of one line broken: the others vouch, nobody fails", () => {
   for (const seed of SEEDS) {
     const world = new World(seed);

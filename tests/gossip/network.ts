@@ -113,9 +113,10 @@ export class World {
     this.hosts.push(host);
     const tick = () => {
       if (host.up && this.nowMs >= host.pausedUntilMs) {
-        for (const run of host.inbox.splice(0)) run();
+        // A process that goes on sees first that it is late, and only then what came meanwhile.
         host.core.tick(this.nowMs);
         this.flush(host);
+        for (const run of host.inbox.splice(0)) run();
       }
       this.#later(95 + this.random.int(10), tick);
     };
@@ -203,8 +204,8 @@ export class World {
   #deliver(to: Host, run: () => void): void {
     this.#later(1 + this.random.int(this.delayMaxMs), () => {
       if (!to.up) return;
-      // A paused process takes its messages when it goes on.
-      if (this.nowMs < to.pausedUntilMs) to.inbox.push(run);
+      // A paused process takes its messages when it goes on, in their order.
+      if (this.nowMs < to.pausedUntilMs || to.inbox.length > 0) to.inbox.push(run);
       else run();
     });
   }
