@@ -168,6 +168,8 @@ function metricSources(agent: Agent, startedMs: number): Parameters<typeof colle
       appliedIndex: server.state.index,
       lastIndex: Number(server.log.stats()["last_log_index"] ?? 0),
       leader: server.log.isLeader,
+      voters: server.log.peers().filter((peer) => peer.voter).length,
+      autopilot: server.log.isLeader ? server.cluster.health() : null,
     },
     client: client && {
       node: client.node,

@@ -32,6 +32,10 @@ export interface MetricSources {
     appliedIndex: number;
     lastIndex: number;
     leader: boolean;
+    /** Voters of the log. */
+    voters: number;
+    /** On the leader only. */
+    autopilot: { healthy: boolean; failureTolerance: number } | null;
     samples: readonly Sample[];
   } | null;
   client: {
@@ -70,6 +74,10 @@ function addServer(add: Add, server: NonNullable<MetricSources["server"]>): void
   add("nomad.raft.appliedIndex", server.appliedIndex);
   add("nomad.raft.lastIndex", server.lastIndex);
   add("nomad.raft.leader", server.leader ? 1 : 0);
+  add("nomad.raft.peers", server.voters);
+  if (!server.autopilot) return;
+  add("nomad.nomad.autopilot.failure_tolerance", server.autopilot.failureTolerance);
+  add("nomad.nomad.autopilot.healthy", server.autopilot.healthy ? 1 : 0);
 }
 
 function addClient(add: Add, client: NonNullable<MetricSources["client"]>): void {

@@ -5,6 +5,7 @@
 // a proposal resolves only when it is durable, committed and applied; on the server that proposed it the
 // state machine gets the proposed object itself. An entry that cannot be applied, or a damaged log, stops the replica.
 import { assert } from "../core/assert.ts";
+import { formatDuration } from "../core/duration.ts";
 import type { Clock, Random } from "../core/env.ts";
 import { ApiError, errorText, NotLeaderError, StorageError } from "../core/errors.ts";
 import type { Command } from "./commands.ts";
@@ -728,18 +729,18 @@ class RaftReplica implements Replica {
       last_contact: this.isLeader
         ? 0
         : Number.isFinite(this.lastContactMs)
-        ? `${this.lastContactMs}ms`
+        ? formatDuration(this.lastContactMs * 1e6)
         : "never",
       last_log_index: log.lastIndex,
       last_log_term: log.lastTerm,
       last_snapshot_index: snapshot?.index ?? 0,
       last_snapshot_term: snapshot?.term ?? 0,
-      latest_configuration: JSON.stringify(
-        config.servers.map(({ id, rpcAddress, voter }) => ({ id, rpcAddress, voter })),
-      ),
+      latest_configuration: `[${config.servers.map(configurationText).join(" ")}]`,
       latest_configuration_index: log.config.index,
       num_peers: config.servers.filter((s) => s.voter && s.id !== this.#o.id).length,
-      protocol_version: 1,
+      protocol_version: 3,
+      protocol_version_max: 3,
+      protocol_version_min: 3,
       state: role === "leader" ? "Leader" : role === "follower" ? "Follower" : "Candidate",
       storage: this.#refusal ? `refuses writes: ${this.#refusal.kind}` : "ok",
       term,
@@ -750,3 +751,6 @@ class RaftReplica implements Replica {
     return this.#o.transport.handle(request);
   }
 }
+
+const configurationText = ({ id, rpcAddress, voter }: RaftServer) =>
+  `{Suffrage:${voter ? "Voter" : "Nonvoter"} ID:${id} Address:${rpcAddress}}`;
