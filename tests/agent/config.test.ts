@@ -192,3 +192,49 @@ test("resolveConfig: values of the right type that cannot be are refused", () =>
   refused({ client: { reserved: { reserved_ports: "22,x" } } }, /"x" is no port/);
   refused({ server: { enabled_schedulers: ["nope"] } }, /enabled_schedulers: "nope" is unknown/);
 });
+
+test("resolveConfig: the keys of a cluster", () => {
+  const { server } = resolveConfig({
+    data_dir: "/var/x",
+    autopilot: { cleanup_dead_servers: false, server_stabilization_time: "3s", max_trailing_logs: 10 },
+    server: {
+      enabled: true,
+      bootstrap_expect: 3,
+      non_voting_server: true,
+      raft_multiplier: 5,
+      rejoin_after_leave: true,
+      server_join: {
+        retry_join: ["10.0.0.2"],
+        start_join: ["10.0.0.3"],
+        retry_max: 4,
+        retry_interval: "15s",
+      },
+    },
+  }, { dev: false });
+  assert.deepEqual(server!.join, {
+    retryJoin: ["10.0.0.2"],
+    startJoin: ["10.0.0.3"],
+    retryMax: 4,
+    retryIntervalMs: 15_000,
+  });
+  const { bootstrapExpect, nonVoter, raftMultiplier, rejoinAfterLeave, autopilot } = server!;
+  assert.deepEqual({ bootstrapExpect, nonVoter, raftMultiplier, rejoinAfterLeave, autopilot }, {
+    bootstrapExpect: 3,
+    nonVoter: true,
+    raftMultiplier: 5,
+    rejoinAfterLeave: true,
+    autopilot: { CleanupDeadServers: false, ServerStabilizationTime: 3e9, MaxTrailingLogs: 10 },
+  });
+});
+
+test("resolveConfig: a raft_multiplier or raft_protocol that cannot be is refused", () => {
+  const withServer = (server: Record<string, unknown>) => () =>
+    resolveConfig({ data_dir: "/var/x", server: { enabled: true, ...server } }, { dev: false });
+  assert.throws(
+    withServer({ raft_multiplier: 11 }),
+    /raft_multiplier cannot be 11\. Must be between 1 and 10/,
+  );
+  assert.throws(withServer({ raft_multiplier: -1 }), /raft_multiplier cannot be -1/);
+  assert.throws(withServer({ raft_protocol: 2 }), /raft_protocol must be 3 in Nomad v1\.4 and later, got 2/);
+  assert.equal(withServer({ raft_protocol: 3 })().server!.raftMultiplier, 1);
+});
