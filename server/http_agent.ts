@@ -14,7 +14,7 @@ export const agentRoutes: Route[] = [
   {
     path: "/v1/agent/members",
     scope: "agent",
-    methods: { GET: (q, { deps }) => q.json200(deps.agent.members()) },
+    methods: { GET: members },
   },
   { path: "/v1/agent/health", scope: "agent", methods: { GET: health } },
   { path: "/v1/agent/servers", scope: "agent", methods: { GET: servers, ...onWrite(setServers) } },
@@ -34,6 +34,11 @@ export const agentRoutes: Route[] = [
   { path: "/v1/agent/pprof/*", scope: "agent", methods: pprof },
   { path: "/v1/metrics", scope: "agent", methods: { GET: metrics } },
 ];
+
+/** A device's agent takes no part in gossip: it asks the servers. */
+function members(q: Exchange, { deps }: Api): Response | Promise<Response> {
+  return deps.server ? q.json200(deps.agent.members()) : deps.forward(q.request, null);
+}
 
 function health(q: Exchange, { deps }: Api): Response {
   const type = q.parameter("type");
