@@ -31,6 +31,7 @@ import type { ServerConfig } from "./server/context.ts";
 import { createDrivers, type PluginConfig } from "./drivers/registry.ts";
 import { serverTags } from "./server/cluster_members.ts";
 import { createMembership, type GossipNode } from "./server/gossip_node.ts";
+import { maybeRecover } from "./server/raft_recovery.ts";
 import { loadServerId, openStorage, Server } from "./server/server.ts";
 
 /** How to embed an agent: the common settings by name, all others as a configuration file would say them. */
@@ -80,6 +81,11 @@ export interface AgentSetup {
   reload: (() => Promise<AgentConfig>) | null;
 }
 
+type Handle = (request: Request, remoteAddress: string) => Response | Promise<Response>;
+
+/** How long a request waits for the agent's start. */
+const STARTING_WAIT_MS = 5_000;
+
 type Listeners = { [E in keyof AgentEvents]: Set<(event: AgentEvents[E]) => void> };
 
 export class Agent {
@@ -93,7 +99,9 @@ export class Agent {
   readonly setup: AgentSetup;
   #listeners: Listeners = { allocation: new Set(), connection: new Set() };
   #open: Listener[] = [];
-  #handle: (request: Request, remoteAddress: string) => Response | Promise<Response> = starting;
+  #handle: Handle = starting;
+  /** Wakes the requests that came while the agent started. */
+  #waiting: (() => void)[] = [];
   #temporaryDir: string | null = null;
   #endJoin: (() => void) | null = null;
   #deviceJoin: DeviceJoin | null = null;
@@ -127,6 +135,7 @@ export class Agent {
    * something of it cannot be (port in use, data dir not writable); nothing is left running then.
    */
   async start(): Promise<void> {
+    this.#handle = (request, remoteAddress) => this.#whenReady(request, remoteAddress);
     try {
       await this.#listen();
       if (this.config.server) await this.#startServer();
@@ -165,6 +174,7 @@ export class Agent {
     this.server = null;
     this.membership = null;
     this.#handle = starting;
+    for (const wake of this.#waiting.splice(0)) wake();
   }
 
   async #listen(): Promise<void> {
@@ -226,6 +236,7 @@ export class Agent {
       rpcAddress: joinAddress(config.advertise.rpc),
       serfAddress: joinAddress(config.advertise.serf),
     };
+    await this.#recover(server, dataDir);
     this.membership = await createMembership({
       name: server.name,
       advertise: config.advertise.serf,
@@ -248,6 +259,17 @@ export class Agent {
     });
     await this.server.start();
     await this.membership.start();
+  }
+
+  /** After the loss of most servers: this one goes on alone if an operator says so. */
+  async #recover({ id, rpcAddress, httpAddress }: ServerConfig, dataDir: string | null): Promise<void> {
+    if (dataDir === null) return;
+    await maybeRecover({
+      dataDir,
+      self: { id, rpcAddress, httpAddress, voter: true },
+      openStorage: () => openStorage(dataDir),
+      logger: this.setup.log.module("nomad"),
+    });
   }
 
   /** Looks for the other servers that the configuration names. */
@@ -347,6 +369,20 @@ export class Agent {
       responseHeaders: this.config.responseHeaders,
     });
     this.#handle = (request) => app.fetch(request);
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+
+  /** What is asked while the agent starts waits for it as it would for an election. */
+  async #whenReady(request: Request, remoteAddress: string): Promise<Response> {
+    const before = this.#handle;
+    await new Promise<void>((wake) => {
+      const timer = setTimeout(wake, STARTING_WAIT_MS);
+      this.#waiting.push(() => {
+        clearTimeout(timer);
+        wake();
+      });
+    });
+    return this.#handle === before ? starting() : await this.#handle(request, remoteAddress);
   }
 
   #onClientEvent(event: ClientEvent): void {
@@ -375,7 +411,10 @@ export class Agent {
 
 /** What is answered before everything stands. */
 function starting(): Response {
-  return new Response("The agent is starting: try again in a moment", { status: 503 });
+  return new Response("The agent is starting: try again in a moment", {
+    status: 503,
+    headers: { "Retry-After": "1" },
+  });
 }
 
 /** An address on which this process reaches its own listener. */
