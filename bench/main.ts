@@ -7,6 +7,7 @@ import { decisions, growth } from "./decisions.ts";
 import { failover } from "./failover.ts";
 import { jobRate } from "./job_rate.ts";
 import { jobspec } from "./jobspec.ts";
+import { clusterRegistrations, log } from "./log.ts";
 import { machine, markdown, type Row } from "./measure.ts";
 import { placements } from "./placements.ts";
 import { readsWhilePlacing } from "./reads_while_placing.ts";
@@ -41,6 +42,8 @@ const benches: Record<string, () => Promise<Row[]>> = {
     readsWhilePlacing({ nodes: 5000, jobs: 30, perJob: 10_000, readsPerSecond: 50 }),
   "system-job": () => systemJob(5000),
   "job-rate": () => jobRate({ nodes: 100, jobs: 10_000, callers: 100 }),
+  log,
+  "cluster-registrations": clusterRegistrations,
   restart,
   failover,
   jobspec,
