@@ -25,7 +25,8 @@ import { serviceRoutes } from "./http_services.ts";
 import { absentRoutes } from "./http_absent.ts";
 import { snapshotRoutes } from "./http_snapshot.ts";
 import { systemRoutes } from "./http_system.ts";
-import { FATE_HEADER, Serving } from "./serving.ts";
+import { Overload } from "./overload.ts";
+import { busy, FATE_HEADER, Serving } from "./serving.ts";
 
 export type { AgentFacade, Health, HttpDeps, LocalClient } from "./http_api.ts";
 
@@ -80,9 +81,11 @@ function redirect(request: Request, path: string): Response {
 class Dispatcher implements Api {
   #reads: Reads | null;
   #serving: Serving | null;
+  readonly #overload: Overload;
 
   constructor(readonly deps: HttpDeps) {
     this.#reads = deps.server && new Reads(deps.server);
+    this.#overload = new Overload(deps.clock, deps.logger);
     this.#serving = deps.server && new Serving({ server: deps.server, forward: deps.forward });
   }
 
@@ -137,6 +140,11 @@ class Dispatcher implements Api {
     if (region !== "" && region !== this.deps.region) throw new ApiError(500, "No path to region");
     if (!this.#serving) return this.deps.forward(q.request, null);
     if (route.scope === "anyServer") return handler(q, this);
+    if (
+      !route.path.startsWith("/v1/status/") && this.#overload.sheds(q.method === "GET" ? "read" : "write")
+    ) {
+      return busy("more is asked of it than it can do");
+    }
     return this.#serving.answer(q, this, handler);
   }
 
