@@ -94,8 +94,13 @@ function constant(node: Expression, source: SourceFile): Plain | Entry[] {
   }
   throw new ConfigError(
     `Error loading ${source.name}:${line}: agent configuration takes plain values, no references or functions: ` +
-      source.lineText(node.start).trim(),
+      shownLine(source.lineText(node.start)),
   );
+}
+
+/** A line of the file for an error, without what may be a secret. */
+function shownLine(line: string): string {
+  return line.trim().replace(/^("?\w*(?:encrypt|token|secret|password|auth)\w*"?\s*=).*/i, "$1 <hidden>");
 }
 
 function keyText(key: Expression, source: SourceFile): string {

@@ -50,6 +50,70 @@ test("loadConfig: what would be unsafe to pass over is named with its line", asy
   assert.deepEqual(off.refusals, []);
 });
 
+test("loadConfig: a gossip key that is none is named with file, line and key, and never shown", async () => {
+  const wrong = "cg8StVXbQJ0gPvMd9o7yrg==";
+  const lines: [string, string, RegExp][] = [
+    [
+      "a.hcl",
+      `server {\n\n  encrypt = "${wrong}"\n}`,
+      /a\.hcl:3: server\.encrypt must be 32 bytes in base64, but it has 16/,
+    ],
+    [
+      "a.json",
+      `{\n "server": { "encrypt":\n "${wrong}!" } }`,
+      /a\.json:2: server\.encrypt .* it is not base64: make one/,
+    ],
+    [
+      "a.hcl",
+      `server {\n  encrypt = trimspace("${wrong}")\n}`,
+      /a\.hcl:2: .*plain values.*: encrypt = <hidden>/,
+    ],
+    ["a.hcl", `server {\n  encrypt = ["${wrong}"]\n}`, /a\.hcl:2: server\.encrypt .* it is no string/],
+  ];
+  for (const [name, text, told] of lines) {
+    await assert.rejects(load({ [name]: text }), (error) => {
+      assert.match((error as Error).message, told);
+      return !(error as Error).message.includes(wrong);
+    });
+  }
+  const good = "Do7GerAsNtzK527dxRZJwpJANdS2NTFbKJIxIod84u0=";
+  assert.equal((await load({ "a.hcl": `server { encrypt = "${good}" }` })).raw.server?.encrypt, good);
+});
+
+test("flags: those that join, and the gossip key, stand for their keys", () => {
+  const raw = flagsToConfig({
+    "join": ["10.0.0.1"],
+    "retry-join": ["10.0.0.2", "provider=http url=http://x"],
+    "retry-max": 3,
+    "retry-interval": 15e9,
+    "rejoin": true,
+    "bootstrap-expect": 3,
+    "encrypt": "Do7GerAsNtzK527dxRZJwpJANdS2NTFbKJIxIod84u0=",
+    "server": true,
+  }, [
+    "join",
+    "retry-join",
+    "retry-max",
+    "retry-interval",
+    "rejoin",
+    "bootstrap-expect",
+    "encrypt",
+    "server",
+  ]);
+  const { server } = resolveConfig({ ...raw, data_dir: "/x" }, { dev: false });
+  assert.deepEqual(server!.join, {
+    startJoin: ["10.0.0.1"],
+    retryJoin: ["10.0.0.2", "provider=http url=http://x"],
+    retryIntervalMs: 15_000,
+    retryMax: 3,
+  });
+  assert.deepEqual([server!.rejoinAfterLeave, server!.bootstrapExpect, server!.encrypt.length], [
+    true,
+    3,
+    44,
+  ]);
+});
+
 test("loadConfig: an unknown key is an error with file, line and a suggestion", async () => {
   await assert.rejects(
     load({ "a.hcl": `server {\n  bootsrap_expect = 3\n}\n` }),
