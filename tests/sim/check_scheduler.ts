@@ -17,6 +17,8 @@ export class SchedulerChecker implements Checker {
   #appliedTo = 0;
   /** Allocations that were ever cut off: their replacements may run beside them until servers have decided. */
   readonly #cutOff = new Set<string>();
+  /** Jobs that had canaries: promoted, these keep a name that an older allocation may have, too, as in Nomad. */
+  readonly #canaryJobs = new Set<string>();
   /** Allocation → device on which its task runs. */
   readonly #running = new Map<string, SimDevice>();
 
@@ -38,6 +40,7 @@ export class SchedulerChecker implements Checker {
       if (update.clientStatus === "unknown") this.#cutOff.add(update.id);
     }
     for (const stop of plan.stops) if (stop.clientStatus === "unknown") this.#cutOff.add(stop.id);
+    if (plan.placements.some(({ canary }) => canary)) this.#canaryJobs.add(`${plan.namespace}/${plan.jobId}`);
     const nodes = new Set<string>();
     for (const { id } of [...plan.placements, ...plan.inPlace]) {
       const alloc = state.alloc(id);
@@ -68,13 +71,13 @@ export class SchedulerChecker implements Checker {
   }
 
   #checkSameName(alloc: Allocation, other: Allocation, index: number): void {
-    const isCanary = alloc.DeploymentStatus?.Canary || other.DeploymentStatus?.Canary;
+    const mayShare = this.#canaryJobs.has(`${alloc.Namespace}/${alloc.JobID}`);
     const text = `entry ${index} places ${alloc.Name} as ${alloc.ID} on ${alloc.NodeID}`;
     const isBatch = alloc.Job!.Type === "batch" || alloc.Job!.Type === "sysbatch";
     if (isBatch && hasSucceeded(other) && other.Job!.Version === alloc.Job!.Version) {
       throw new SimFailure("run twice", `${text}, though ${other.ID} completed it already`);
     }
-    if (isCanary || !isWanted(other)) return;
+    if (mayShare || !isWanted(other)) return;
     if (other.ClientStatus === "unknown") {
       const rule = groupOf(other)?.Disconnect?.Replace;
       if (rule === false) {
