@@ -38,6 +38,7 @@ class DeviceAlloc {
   phase: Phase = "pending";
   health: AllocUpdate["DeploymentStatus"] = null;
   startedAt = "";
+  finishedAt = "";
   /** Its task, while it really runs. */
   task: SimTask | null = null;
   tracker: HealthTracker | null = null;
@@ -257,6 +258,7 @@ export class DeviceProcess implements SimDevice {
     if (alloc.task !== task) return;
     this.#taskGone(alloc);
     alloc.phase = failed ? "failed" : "complete";
+    alloc.finishedAt = this.#now();
     this.#changed(alloc);
     this.#observe(alloc);
   }
@@ -275,6 +277,7 @@ export class DeviceProcess implements SimDevice {
   #finish(alloc: DeviceAlloc): void {
     this.#taskGone(alloc);
     alloc.phase = "complete";
+    alloc.finishedAt = this.#now();
     this.#changed(alloc);
     this.#maybeForget(alloc);
   }
@@ -352,7 +355,7 @@ export class DeviceProcess implements SimDevice {
         Restarts: 0,
         LastRestart: null,
         StartedAt: alloc.startedAt || null,
-        FinishedAt: ended ? this.#now() : null,
+        FinishedAt: alloc.finishedAt || null,
         Paused: "",
         Events: [],
       };

@@ -176,8 +176,7 @@ export class Faults {
   }
 
   #jumpClock(): void {
-    const jumpMs = this.#random.pick([-60_000, -5000, 700, 60_000]);
-    this.#anyServer().machine.skew.wallOffsetMs += jumpMs;
+    this.#anyServer().machine.skew.wallOffsetMs = this.#random.pick([-60_000, -5000, 0, 700, 60_000]);
   }
 
   // ---- devices ----

@@ -28,7 +28,7 @@ export function drawJob(random: SimRandom, kind: JobKind, stamp: string): Record
     // A change of it replaces every allocation; without one only counts change.
     Meta: random.chance(0.4) ? { release: stamp } : { release: "1" },
     TaskGroups: [drawGroup(random, kind)],
-    ...(isService && random.chance(0.7) ? { Update: drawUpdate(random) } : {}),
+    ...(isService ? { Update: drawUpdate(random) } : {}),
     ...(isService && random.chance(0.3) ? { Spreads: [{ Attribute: "${node.unique.id}", Weight: 50 }] } : {}),
   };
 }

@@ -123,6 +123,7 @@ export class Operator {
     for (const server of servers.values()) {
       server.disk.full = false;
       server.disk.slowness = 1;
+      server.machine.skew.wallOffsetMs = 0;
       server.resume();
       server.start();
     }
