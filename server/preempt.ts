@@ -25,6 +25,11 @@ export function preemptionEnabled(job: Job, config: SchedulerConfiguration): boo
   }
 }
 
+/** Whether a job of this priority may push the allocation out. */
+export function isPreemptible(alloc: Allocation, priority: number): boolean {
+  return priority - alloc.Job.Priority >= PRIORITY_DELTA_MIN;
+}
+
 /** What a node lacks; numbers at or below zero are no lack. */
 export interface Lack {
   cpuMhz: number;
@@ -40,7 +45,7 @@ export function choosePreempted(
   priority: number,
   lack: Lack,
 ): Allocation[] | null {
-  const candidates = [...allocs].filter((alloc) => priority - alloc.Job.Priority >= PRIORITY_DELTA_MIN);
+  const candidates = [...allocs].filter((alloc) => isPreemptible(alloc, priority));
   const chosen = new Set<Allocation>();
   for (const alloc of candidates) {
     if (demandOf(alloc.AllocatedResources).ports.some((port) => lack.ports.includes(port))) chosen.add(alloc);

@@ -348,6 +348,11 @@ class Reconciler {
     const later: Later[] = [];
     for (const alloc of replacesWhileUnknown(group) ? [...sets.disconnecting, ...unreplaced(sets)] : []) {
       const isNew = alloc.ClientStatus !== "unknown";
+      // The present version has never been tried: nothing to wait for.
+      if (this.input.updateKind(alloc, group) === "destructive") {
+        due.add(alloc);
+        continue;
+      }
       const verdict = judgeUnknown(alloc, isNew ? nowNs : unknownSinceNs(alloc), nowNs);
       if (verdict.kind === "now") due.add(alloc);
       // For those that are unknown already it is on its way.

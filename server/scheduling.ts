@@ -5,14 +5,15 @@
 import type { Clock, Random } from "../core/env.ts";
 import { errorText, NotLeaderError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
-import type { Allocation, Evaluation, Node } from "../core/types.ts";
-import { isClientTerminal } from "./alloc_sets.ts";
+import type { Allocation, Evaluation, Job, Node } from "../core/types.ts";
+import { isClientTerminal, isTerminal } from "./alloc_sets.ts";
 import { BlockedEvals } from "./blocked.ts";
 import { Broker, DELIVERIES_MAX } from "./broker.ts";
 import type { Command } from "./commands.ts";
-import { groupDemand } from "./demand.ts";
+import { demandOf, groupDemand } from "./demand.ts";
 import { jobEvaluation, newEvaluation } from "./evaluations.ts";
 import { PlanQueue } from "./plan.ts";
+import { isPreemptible, preemptionEnabled } from "./preempt.ts";
 import type { Changes, StateReader } from "./state_reader.ts";
 import { exhausted } from "./usage.ts";
 import { Workers } from "./worker.ts";
@@ -22,6 +23,8 @@ const TIDY_DELAY_MS = 100;
 /** A given-up evaluation is followed by another after one to ten minutes. */
 const FOLLOW_UP_MIN_MS = 60_000;
 const FOLLOW_UP_SPREAD_MS = 540_000;
+
+type Ask = ReturnType<typeof groupDemand>;
 
 const SUPERSEDED = "canceled after more recent eval was processed";
 
@@ -156,11 +159,29 @@ export class Scheduling {
     const job = state.job(evaluation.Namespace, evaluation.JobID);
     if (!job) return true;
     this.plans.overlay.fit(state.nodeTable);
+    const preempts = preemptionEnabled(job, state.schedulerConfig());
     return job.TaskGroups.some((group) => {
       if (evaluation.FailedTGAllocs && !evaluation.FailedTGAllocs[group.Name]) return false;
       const ask = groupDemand(group);
-      return slots.some((slot) => exhausted(state.nodeTable, this.plans.overlay, slot, ask) === null);
+      return slots.some((slot) =>
+        exhausted(state.nodeTable, this.plans.overlay, slot, ask) === null ||
+        preempts && this.#couldMakeRoom(job, slot, ask)
+      );
     });
+  }
+
+  /** Whether the group would fit if all that the job may push out were gone. */
+  #couldMakeRoom(job: Job, slot: number, ask: Ask): boolean {
+    const { state } = this.context;
+    let { cpuMhz, memoryMb, diskMb } = ask;
+    for (const alloc of state.allocsByNode(state.nodeTable.nodes[slot]!.ID)) {
+      if (isTerminal(alloc) || !isPreemptible(alloc, job.Priority)) continue;
+      const demand = demandOf(alloc.AllocatedResources);
+      cpuMhz -= demand.cpuMhz;
+      memoryMb -= demand.memoryMb;
+      diskMb -= demand.diskMb;
+    }
+    return exhausted(state.nodeTable, this.plans.overlay, slot, { cpuMhz, memoryMb, diskMb }) === null;
   }
 
   #changesFeasibility(node: Node): boolean {
