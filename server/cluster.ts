@@ -74,6 +74,8 @@ export class Cluster implements PeerAnswers {
   #addresses = new Map<string, string>();
   /** Servers that were taken out: not added again until they have been away, or until this time. */
   #held = new Map<string, number>();
+  /** Servers that were told to have left, also those that gossip has forgotten since (`-prune`). */
+  #departed = new Map<string, ServerMember>();
   #health: ClusterHealth | null = null;
   /** Since when a member of the log has been unknown to gossip while this server leads, by id. */
   #unknownSince = new Map<string, number>();
@@ -277,6 +279,8 @@ export class Cluster implements PeerAnswers {
     const server = serverMember(member);
     this.#noteAddresses();
     if (server && server.status !== "alive") this.#held.delete(server.id);
+    if (server?.status === "left") this.#departed.set(server.id, server);
+    else if (server) this.#departed.delete(server.id);
     this.#kick();
   }
 
@@ -410,10 +414,14 @@ export class Cluster implements PeerAnswers {
     const { log, config, clock } = this.#o;
     const nowMs = clock.monotonicMs();
     for (const [id, untilMs] of this.#held) if (nowMs >= untilMs) this.#held.delete(id);
+    const { servers } = log.configuration().config;
+    for (const id of this.#departed.keys()) if (!servers.some((s) => s.id === id)) this.#departed.delete(id);
+    const members = this.servers();
+    const forgotten = [...this.#departed.values()].filter(({ id }) => !members.some((m) => m.id === id));
     return membershipChanges({
       selfId: config.id,
-      servers: log.configuration().config.servers,
-      members: this.servers(),
+      servers,
+      members: [...members, ...forgotten],
       held: new Set(this.#held.keys()),
     });
   }

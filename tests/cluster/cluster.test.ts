@@ -71,6 +71,17 @@ test(
   },
 );
 
+test("a dead server that is forced to leave is out at once, also when it is forgotten", SLOW, async () => {
+  const servers = await three();
+  const leader = await leaderOf(servers);
+  const [victim, other] = servers.filter((server) => server !== leader) as [TestServer, TestServer];
+  await stop(victim);
+  const name = `${victim.name}.global`;
+  await leader.agent.membership!.forceLeave(name, { prune: true });
+  await membersOf([leader, other], [leader.name, other.name].sort().join(" "));
+  assert.ok(!leader.agent.membership!.members().some((member) => member.name === name));
+});
+
 test("two clusters that meet stay two, and the log says why", SLOW, async () => {
   const a = await startServer({ name: "a", expect: 1 });
   const b = await startServer({ name: "b", expect: 1 });
