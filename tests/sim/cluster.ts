@@ -1,13 +1,13 @@
 // One simulated cluster: servers, devices, clients and the operator who looks after them, made from a seed. Owns what
 // exists and how it is reached; which faults happen to it is faults.ts, when a run is over is run.ts.
-import type { Checker, Phase, Plant, SimCluster } from "./contract.ts";
+import type { Checker, Phase, Plant, Profile, SimCluster } from "./contract.ts";
 import { DeviceProcess } from "./device_process.ts";
 import { HistoryClient } from "./history_client.ts";
 import { drawNode } from "./job_model.ts";
 import { type Answer, type Call, Network } from "./network.ts";
 import { Operator } from "./operator.ts";
 import { HTTP_PORT, RPC_PORT, ServerProcess, type ServerSurroundings } from "./server_process.ts";
-import { drawSwarm, type Swarm } from "./swarm.ts";
+import { drawLogSwarm, drawSwarm, type Swarm } from "./swarm.ts";
 import { useCluster } from "./traffic.ts";
 import { Watchers } from "./watchers.ts";
 import { Life, Machine, type Skew, World } from "./world.ts";
@@ -19,6 +19,7 @@ export interface ClusterOptions {
   seed: number;
   checkers: Checker[];
   plant: Plant;
+  profile: Profile;
 }
 
 export class Cluster implements SimCluster {
@@ -39,11 +40,11 @@ export class Cluster implements SimCluster {
   #stamps = 0;
   #busyClients = 0;
 
-  constructor({ seed, checkers, plant }: ClusterOptions) {
+  constructor({ seed, checkers, plant, profile }: ClusterOptions) {
     this.seed = seed;
     this.world = new World(seed);
     const { random } = this.world;
-    this.swarm = drawSwarm(random.fork());
+    this.swarm = profile === "log" ? drawLogSwarm(random.fork()) : drawSwarm(random.fork());
     this.network = new Network(this.world, { ...this.swarm.network });
     this.watchers = new Watchers(checkers);
     this.#around = {
@@ -134,7 +135,7 @@ export class Cluster implements SimCluster {
     for (const server of this.servers.values()) server.start();
     for (const device of this.devices.values()) device.start();
     for (let i = 0; i < this.swarm.clients; i++) this.#runClient(`c${i + 1}`);
-    this.#runTraffic();
+    if (this.devices.size > 0) this.#runTraffic();
   }
 
   /** After every event. */

@@ -148,6 +148,8 @@ export interface Plant {
   storage?(disk: RaftStorage): RaftStorage;
 }
 
+export type Profile = "full" | "log";
+
 export interface SimOptions {
   seed: number;
   /** Length of the safety phase. */
@@ -155,6 +157,8 @@ export interface SimOptions {
   /** Makes the checkers of one run; run.ts brings `allCheckers` of checkers.ts by default. */
   checkers?: () => Checker[];
   plant?: Plant;
+  /** `log`: servers and clients only, no devices and nothing to schedule, so that elections and members get all events. */
+  profile?: Profile;
   verbose?: boolean;
 }
 

@@ -12,7 +12,12 @@ const LOOK_MS = 2000;
 
 export async function runSeed(options: SimOptions): Promise<SimResult> {
   const checkers: Checker[] = (options.checkers ?? allCheckers)();
-  const cluster = new Cluster({ seed: options.seed, checkers, plant: options.plant ?? { name: "" } });
+  const cluster = new Cluster({
+    seed: options.seed,
+    checkers,
+    plant: options.plant ?? { name: "" },
+    profile: options.profile ?? "full",
+  });
   if (options.verbose) cluster.world.print = (line) => console.log(line);
   const unhandled = (error: unknown) => cluster.fail(error);
   process.on("unhandledRejection", unhandled);

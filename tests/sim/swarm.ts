@@ -92,6 +92,37 @@ export function drawSwarm(random: SimRandom): Swarm {
   };
 }
 
+/** For rules of the log alone: no devices, and clients and faults close together. */
+export function drawLogSwarm(random: SimRandom): Swarm {
+  const swarm = drawSwarm(random);
+  const faults = new Map<FaultKind, number>();
+  const share = random.pick([0.3, 0.6, 1]);
+  for (const kind of LOG_FAULTS) if (random.chance(share)) faults.set(kind, 0.2 + random.float());
+  return {
+    ...swarm,
+    servers: random.pick([2, 3, 3, 3, 4, 5]),
+    devices: 0,
+    thinkMs: random.pick([5, 20, 60]),
+    faultEveryMs: random.pick([60, 300, 1000]),
+    faults,
+  };
+}
+
+const LOG_FAULTS: readonly FaultKind[] = [
+  "partition",
+  "oneWayPartition",
+  "partialPartition",
+  "isolateLeader",
+  "crashServer",
+  "crashLeader",
+  "restartAll",
+  "pauseServer",
+  "slowDisk",
+  "fullDisk",
+  "changeMembers",
+  "transferLeadership",
+];
+
 function drawFaults(random: SimRandom): Map<FaultKind, number> {
   const share = random.pick([0.15, 0.3, 0.5]);
   const faults = new Map<FaultKind, number>();
