@@ -51,10 +51,14 @@ class SlotIndex {
 }
 
 const NONE: readonly number[] = [];
+/** Records that a walk in order picks first; every later pick takes twice as many. */
+const PICK_MIN = 512;
 
 export class AllocTable {
   #slots = new Map<string, number>();
   #records: (Allocation | undefined)[] = [];
+  /** CreateIndex by slot, so that a walk in order looks at numbers and not at a million records. */
+  #createIndexes = new Float64Array(1024);
   #free: number[] = [];
   #byJob = new SlotIndex();
   #byNode = new SlotIndex();
@@ -75,6 +79,8 @@ export class AllocTable {
     const slot = this.#free.pop() ?? this.#records.length;
     this.#slots.set(alloc.ID, slot);
     this.#records[slot] = alloc;
+    if (slot >= this.#createIndexes.length) this.#grow(slot);
+    this.#createIndexes[slot] = alloc.CreateIndex;
     this.#byJob.add(jobKey(alloc.Namespace, alloc.JobID), slot);
     this.#byNode.add(alloc.NodeID, slot);
     this.#byEval.add(alloc.EvalID, slot);
@@ -113,6 +119,62 @@ export class AllocTable {
   /** Every record, in no order that means anything. */
   *all(): Iterable<Allocation> {
     for (const record of this.#records) if (record !== undefined) yield record;
+  }
+
+  /**
+   * Records by (CreateIndex, ID), from `start` on, or from the end backwards. Finds them piece by piece, so that whoever
+   * wants the first hundred of a million pays one pass over numbers. The table must not change meanwhile.
+   */
+  *inOrder(start: { index: number; id: string } | null, descending = false): Iterable<Allocation> {
+    const sign = descending ? -1 : 1;
+    let after = start ? sign * start.index : -Infinity;
+    let inclusive = true;
+    for (let size = PICK_MIN;; size *= 2) {
+      const { slots, last } = this.#pick({ after, inclusive, size, sign });
+      const records = this.#collect(slots).sort((a, b) =>
+        sign * (a.CreateIndex - b.CreateIndex || (a.ID < b.ID ? -1 : a.ID > b.ID ? 1 : 0))
+      );
+      for (const record of records) {
+        const before = start !== null && record.CreateIndex === start.index &&
+          (descending ? record.ID > start.id : record.ID < start.id);
+        if (!before) yield record;
+      }
+      if (slots.length < size) return;
+      after = last;
+      inclusive = false;
+    }
+  }
+
+  /** The slots of the `size` lowest indexes after `after`, and all that share the last one. Times `sign`. */
+  #pick(from: { after: number; inclusive: boolean; size: number; sign: 1 | -1 }): {
+    slots: number[];
+    last: number;
+  } {
+    const { after, inclusive, size, sign } = from;
+    const indexes = this.#createIndexes;
+    let slots: number[] = [];
+    let last = Infinity;
+    const trim = () => {
+      if (slots.length <= size) return;
+      last = sign * indexes[slots.sort((a, b) => sign * (indexes[a]! - indexes[b]!))[size - 1]!]!;
+      slots = slots.filter((slot) => sign * indexes[slot]! <= last);
+    };
+    for (let slot = 0, trimAt = 4 * size; slot < this.#records.length; slot++) {
+      const index = sign * indexes[slot]!;
+      if (index > last || index < after || (index === after && !inclusive)) continue;
+      if (this.#records[slot] === undefined) continue;
+      if (slots.push(slot) < trimAt) continue;
+      trim();
+      trimAt = Math.max(4 * size, 2 * slots.length);
+    }
+    trim();
+    return { slots, last };
+  }
+
+  #grow(slot: number): void {
+    const wider = new Float64Array(Math.max(slot + 1, this.#createIndexes.length * 2));
+    wider.set(this.#createIndexes);
+    this.#createIndexes = wider;
   }
 
   /** A copy of the table's references, for a snapshot. */

@@ -6,7 +6,7 @@ import { candidatesFor } from "./candidates.ts";
 import { finish } from "./finish.ts";
 import { coalesce } from "./metrics.ts";
 import { indexOfName } from "./name_index.ts";
-import { type Plan, PlanBuilder, portionOf } from "./plan_builder.ts";
+import { type Plan, PlanBuilder, portionOf, stopsPortionOf } from "./plan_builder.ts";
 import { Ranker } from "./rank.ts";
 import {
   drawPlacement,
@@ -41,6 +41,8 @@ class GenericRun {
   #queued: Record<string, number> = {};
   #inPlace = new Map<string, { slot: number; granted: NonNullable<ReturnType<Ranker["updateInPlace"]>> }>();
   /** What placements belong to. */
+  /** How many placements and updates in place one plan takes. */
+  #portion: number;
   #deploymentId = "";
   /** What the evaluation names. */
   #namedDeploymentId = "";
@@ -51,6 +53,7 @@ class GenericRun {
     this.#job = state.job(Namespace, JobID) ?? null;
     this.#allocs = [...state.allocsByJob(Namespace, JobID)];
     this.#builder = new PlanBuilder(evaluation);
+    this.#portion = portionOf(this.#allocs.length, input.placementsMax);
     const job = this.#job;
     this.#ranker = new Ranker({
       state,
@@ -82,8 +85,7 @@ class GenericRun {
       updateKind: (alloc, group) => this.#updateKind(alloc, group),
     });
     this.#chooseDeployment(changes);
-    this.#writeChanges(changes);
-    const more = this.#placeAll(changes);
+    const more = this.#writeChanges(changes) || this.#placeAll(changes);
     const eligibility = this.#eligibility();
     return finish(this.#builder, {
       evaluation,
@@ -113,6 +115,8 @@ class GenericRun {
       return "destructive";
     }
     if (isTerminal(alloc) || alloc.ClientStatus === "unknown") return "ignore";
+    // What is beyond the portion is tried by the plan that takes it.
+    if (this.#inPlace.size >= this.#portion) return "inPlace";
     const granted = this.#ranker.updateInPlace(alloc, group);
     if (!granted) return "destructive";
     this.#inPlace.set(alloc.ID, { slot: this.input.state.nodeTable.slot(alloc.NodeID), granted });
@@ -132,20 +136,34 @@ class GenericRun {
     this.#builder.result.deploymentUpdates = changes.deploymentUpdates;
   }
 
-  #writeChanges(changes: ReconcileResult): void {
-    for (const stop of changes.stops) this.#builder.stop(stop);
-    for (const alloc of changes.stopped) this.#ranker.release(alloc, !isTerminal(alloc));
+  /** Returns whether the plan is full of them: what is placed then belongs to the next. */
+  #writeChanges(changes: ReconcileResult): boolean {
+    const more = this.#writeStops(changes);
     if (changes.updates.length > 0) this.#builder.result.updates = changes.updates;
     for (const { alloc } of changes.inPlace) {
-      const { slot, granted } = this.#inPlace.get(alloc.ID)!;
+      const known = this.#inPlace.get(alloc.ID);
+      if (!known) return true;
       this.#builder.updateInPlace({
         id: alloc.ID,
-        slot,
+        slot: known.slot,
         job: this.#job!,
-        ...granted,
+        ...known.granted,
         deploymentId: this.#deploymentId,
       });
     }
+    return more;
+  }
+
+  /** Only stops that nothing is placed for may wait for the next plan: a successor goes with what it succeeds. */
+  #writeStops({ stops, stopped, placements, destructive }: ReconcileResult): boolean {
+    const portion = stopsPortionOf(this.#allocs.length, this.input.placementsMax);
+    const cut = stops.length > portion && placements.length === 0 && destructive.length === 0;
+    const count = cut ? portion : stops.length;
+    for (let i = 0; i < count; i++) {
+      this.#builder.stop(stops[i]!);
+      this.#ranker.release(stopped[i]!, !isTerminal(stopped[i]!));
+    }
+    return cut;
   }
 
   /** Replacements first, then what is missing. Returns whether the plan was full before the end. */
@@ -155,7 +173,6 @@ class GenericRun {
     if (this.#job.Stop) return false;
     const parts = [...changes.destructive, ...changes.placements];
     for (const part of parts) this.#queued[part.group.Name]! += countOf(part);
-    const portion = portionOf(this.#allocs.length, this.input.placementsMax);
     let placed = 0;
     for (const part of parts) {
       for (let left = countOf(part); left > 0; left--) {
@@ -165,7 +182,7 @@ class GenericRun {
           coalesce(failure, part.group, left);
           break;
         }
-        if (placed >= portion) return true;
+        if (placed >= this.#portion) return true;
         if (!this.#place("names" in part ? drawPlacement(part) : part, changes.desired)) continue;
         placed++;
         this.#queued[part.group.Name]!--;

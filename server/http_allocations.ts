@@ -4,9 +4,18 @@ import type { Allocation } from "../core/types.ts";
 import { jobEvaluation } from "./evaluations.ts";
 import { type Api, byMethod, type Handler, type Method, onWrite, type Route, stamp } from "./http_api.ts";
 import { forwardToAllocation } from "./http_client.ts";
-import { type Exchange, textReply } from "./http_exchange.ts";
-import { applyFilter, byCreation, checkUuid, checkUuidPrefix, page, readFilter } from "./http_list.ts";
+import { type Exchange, type ReadOptions, textReply } from "./http_exchange.ts";
+import {
+  applyFilter,
+  byCreation,
+  checkUuid,
+  checkUuidPrefix,
+  creationStart,
+  page,
+  readFilter,
+} from "./http_list.ts";
 import { write } from "./http_once.ts";
+import type { StateReader } from "./state_reader.ts";
 import { allocationStub, allocationView } from "./views.ts";
 
 const PREFIX = "/v1/allocation/";
@@ -38,18 +47,22 @@ function listAllocations(q: Exchange, api: Api): Promise<Response> {
   checkUuidPrefix(options.prefix, LOOKUP);
   const { state } = api.server;
   return api.reads.list(q, ["allocs"], () => {
-    const chosen: Allocation[] = [];
-    for (const alloc of state.allocs()) {
-      if (options.namespace !== "*" && alloc.Namespace !== options.namespace) continue;
-      if (alloc.ID.startsWith(options.prefix)) chosen.push(alloc);
-    }
     const found = page<Allocation>(options, {
-      items: chosen,
+      items: chosenAllocations(options, state),
+      inOrder: true,
       order: byCreation,
       view: (alloc) => allocationStub(alloc, fields),
     });
     return { value: found.items, nextToken: found.nextToken };
   });
+}
+
+function* chosenAllocations(options: ReadOptions, state: StateReader): Iterable<Allocation> {
+  const { namespace, prefix, reverse } = options;
+  for (const alloc of state.allocsInOrder(creationStart(options), reverse)) {
+    if (namespace !== "*" && alloc.Namespace !== namespace) continue;
+    if (alloc.ID.startsWith(prefix)) yield alloc;
+  }
 }
 
 function readAllocation(q: Exchange, api: Api): Promise<Response> {

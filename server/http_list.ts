@@ -24,6 +24,8 @@ export interface PageSource<T> {
   order: Order<T>;
   /** True when `items` come in ascending order. */
   sorted?: boolean;
+  /** True when `items` come in the very order that the request asks for; then no more of them is taken than shown. */
+  inOrder?: boolean;
   view(item: T): unknown;
   /** What filters look at; the record itself when absent. */
   record?(item: T): unknown;
@@ -43,6 +45,14 @@ export const byCreation: Order<{ CreateIndex: number; ID: string }> = {
     return item.CreateIndex - index || text(item.ID, dot < 0 ? "" : token.slice(dot + 1));
   },
 };
+
+/** Where a walk by creation has to begin for this page; null at its first. */
+export function creationStart({ nextToken }: ReadOptions): { index: number; id: string } | null {
+  const dot = nextToken.indexOf(".");
+  const index = Number(dot < 0 ? nextToken : nextToken.slice(0, dot));
+  if (nextToken === "" || Number.isNaN(index)) return null;
+  return { index, id: dot < 0 ? "" : nextToken.slice(dot + 1) };
+}
 
 /** By (Namespace, ID), token `namespace.id`. */
 export const byNamespacedId: Order<{ Namespace: string; ID: string }> = {
@@ -73,9 +83,7 @@ export const byName: Order<{ Name: string }> = {
 export function page<T>(options: ReadOptions, source: PageSource<T>): Page {
   const { order, view } = source;
   const accepts = readFilter(options.filter);
-  const items = [...source.items];
-  if (!source.sorted && !isSorted(items, order)) items.sort(order.compare);
-  if (options.reverse) items.reverse();
+  const items = source.inOrder ? source.items : inOrder(options, source);
   const direction = options.reverse ? -1 : 1;
   const wanted = options.perPage === 0 ? Infinity : Math.max(options.perPage, 0);
   const found: unknown[] = [];
@@ -86,6 +94,12 @@ export function page<T>(options: ReadOptions, source: PageSource<T>): Page {
     found.push(view(item));
   }
   return { items: found, nextToken: "" };
+}
+
+function inOrder<T>(options: ReadOptions, source: PageSource<T>): T[] {
+  const items = [...source.items];
+  if (!source.sorted && !isSorted(items, source.order)) items.sort(source.order.compare);
+  return options.reverse ? items.reverse() : items;
 }
 
 function isSorted<T>(items: readonly T[], order: Order<T>): boolean {

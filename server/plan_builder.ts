@@ -17,16 +17,24 @@ import type { Demand } from "./node_table.ts";
 export const OWN_METRICS_MAX = 32;
 
 /**
- * Placements in one plan at most: a larger job is placed by several plans, so that no log entry gets huge and others have
- * their turn. A job that has many already gets larger portions, because every portion looks at all of them.
+ * Placements in one plan at most: a larger job is placed by several plans, so that no log entry gets huge, and neither
+ * deciding nor applying one holds requests and heartbeats up. A job that has many already gets larger portions, because
+ * every portion looks at all of them.
  */
-const PLACEMENTS_MIN = 2000;
-const PLACEMENTS_MAX = 5000;
-const PORTION_OF_JOB = 0.1;
+const PLACEMENTS_MIN = 1000;
+const PLACEMENTS_MAX = 3000;
+const PORTION_OF_JOB = 0.05;
+/** Stops cost less, and nothing is searched for them. */
+const STOPS_PER_PLACEMENT = 4;
 
 /** How many placements of a job with this many allocations go into one plan; `max` overrules. */
 export function portionOf(allocs: number, max: number | null): number {
   return max ?? Math.min(Math.max(Math.ceil(allocs * PORTION_OF_JOB), PLACEMENTS_MIN), PLACEMENTS_MAX);
+}
+
+/** How many stops of such a job go into one plan. */
+export function stopsPortionOf(allocs: number, max: number | null): number {
+  return portionOf(allocs, max) * STOPS_PER_PLACEMENT;
 }
 
 /** What an accepted plan takes from a node between being decided and being applied. */
@@ -161,7 +169,7 @@ export class PlanBuilder {
       if (this.evictions.has(key)) continue;
       this.evictions.set(key, jobEvaluation(alloc.Job, "preemption", stamp));
     }
-    this.evicted.push(...evicted);
+    for (const alloc of evicted) this.evicted.push(alloc);
   }
 
   stop(stop: PlannedStop): void {

@@ -447,7 +447,7 @@ class RaftReplica implements Replica {
       this.#applyOne(entry);
       count++;
       chars += entry.data.length;
-      if ((count & 15) === 0 && clock.monotonicMs() >= endMs) break;
+      if (clock.monotonicMs() >= endMs) break;
     }
     this.#raft.advance({ applied: this.#queue[this.#queueAt - 1]!.index });
     if (this.#queueAt === this.#queue.length) {

@@ -13,8 +13,8 @@ import { jobEvaluation } from "./evaluations.ts";
 import { mayBeReplaced } from "./reschedule.ts";
 import type { StateReader } from "./state_reader.ts";
 
-/** Updates in one log entry at most. */
-const BATCH_MAX = 4096;
+/** Updates in one log entry at most: applying them is one piece of work, between which requests come through. */
+const BATCH_MAX = 1024;
 /** Updates waiting at most; beyond it devices' reports are left unacknowledged and come again. */
 const QUEUE_MAX = 1_000_000;
 const RETRY_DELAY_MS = 500;

@@ -220,7 +220,7 @@ export class Scheduling {
   #settled(): void {
     if (!this.#running) return;
     this.#armTimer();
-    this.#cancelable.push(...this.broker.takeCancelable());
+    for (const evaluation of this.broker.takeCancelable()) this.#cancelable.push(evaluation);
     for (const evaluation of this.broker.takeFailed()) this.#giveUp(evaluation);
     if (this.#cancelable.length === 0 || this.#tidying) return;
     this.#tidying = true;

@@ -18,10 +18,12 @@ import type { Devices } from "./context.ts";
 import { DeltaEncoder } from "./deltas.ts";
 import { readDeviceMessage } from "./device_messages.ts";
 import { nodeEvaluations } from "./evaluations.ts";
+import { Inbox } from "./inbox.ts";
 import { checkNode, sameRegistration } from "./node_registration.ts";
 import { Relay } from "./relay.ts";
 import { Reports } from "./reports.ts";
 import type { Changes, StateReader } from "./state_reader.ts";
+import { Turns, type TurnTask } from "./turns.ts";
 
 /** A device that does not take its data this far behind is disconnected; it resumes when it can. */
 const BUFFERED_MAX_BYTES = 32 * 1024 * 1024;
@@ -29,6 +31,8 @@ const BUFFERED_MAX_BYTES = 32 * 1024 * 1024;
 const UNHANDLED_MAX_BYTES = 64 * 1024 * 1024;
 /** A greeting waits this long for an election; the device gives a server 10 s. */
 const ELECTION_WAIT_MS = 4_000;
+/** Time in a turn of the event loop for what devices say and for what they are told. */
+const TURN_BUDGET_MS = 10;
 const UUID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/;
 
 export interface SessionsOptions {
@@ -56,8 +60,6 @@ class Session {
   node: Node | undefined;
   readonly dirty: Allocation[] = [];
   readonly removed: string[] = [];
-  /** Messages are handled one after the other: a report must not overtake the registration. */
-  turn: Promise<void> = Promise.resolve();
   unhandledBytes = 0;
   /** The servers that the device was told of. */
   told = "";
@@ -80,9 +82,21 @@ export class Sessions implements Devices {
   #deltas = new DeltaEncoder();
   #reports: Reports;
   #flushPlanned = false;
+  #flush: TurnTask;
+  /** Messages of a device are handled one after the other: a report must not overtake the registration. */
+  #inbox: Inbox<Session, string | Uint8Array>;
 
   constructor(private readonly options: SessionsOptions) {
     this.#reports = new Reports(options);
+    const turns = new Turns(options.clock, TURN_BUDGET_MS);
+    this.#flush = turns.task(() => this.#flushOne());
+    this.#inbox = new Inbox(turns, {
+      handle: (session, data) => {
+        session.unhandledBytes -= data.length;
+        if (!session.refused) return this.#receive(session, data);
+      },
+      onError: (session, error) => this.#refuse(session, error),
+    });
   }
 
   get count(): number {
@@ -125,7 +139,11 @@ export class Sessions implements Devices {
     for (const node of changes.removedNodes) this.#byNode.get(node.ID)?.socket.close(1000, "node was purged");
     if (this.#dirty.size === 0 || this.#flushPlanned) return;
     this.#flushPlanned = true;
-    queueMicrotask(() => this.#flush());
+    // After the command's other listeners, and once for the commands of one turn.
+    queueMicrotask(() => {
+      this.#flushPlanned = false;
+      this.#flush.wake();
+    });
   }
 
   /** Ends every connection: leadership went elsewhere, or the server stops. */
@@ -140,14 +158,16 @@ export class Sessions implements Devices {
     return session;
   }
 
-  #flush(): void {
-    this.#flushPlanned = false;
+  /** Tells one device what changed; returns whether another waits. */
+  #flushOne(): boolean {
     for (const session of this.#dirty) {
+      this.#dirty.delete(session);
       const { dirty, removed } = session;
       session.socket.send(this.#deltas.encode(this.options.state.index, dirty.splice(0), removed.splice(0)));
       if (session.socket.bufferedBytes > BUFFERED_MAX_BYTES) session.socket.close(1013, "too far behind");
+      break;
     }
-    this.#dirty.clear();
+    return this.#dirty.size > 0;
   }
 
   /** Has a message handled after those before it. */
@@ -157,36 +177,36 @@ export class Sessions implements Devices {
     if (session.unhandledBytes > UNHANDLED_MAX_BYTES) {
       return this.#refuse(session, new Error("the device says more than can be handled"));
     }
-    session.turn = session.turn.then(async () => {
-      if (!session.refused) await this.#receive(session, data);
-      session.unhandledBytes -= data.length;
-    }).catch((error) => this.#refuse(session, error));
+    // Whatever it says, it lives: that must not wait for its turn.
+    if (session.node) this.options.beat(session.node.ID);
+    this.#inbox.add(session, data);
   }
 
   #refuse(session: Session, error: unknown): void {
     if (session.refused) return;
     session.refused = true;
+    this.#inbox.drop(session);
     this.options.logger.warn(`Device connection refused: ${errorText(error)}`);
     session.send({ t: "refused", reason: errorText(error), fatal: isFinal(error) });
     session.socket.close(1008, "refused");
   }
 
-  async #receive(session: Session, data: string | Uint8Array): Promise<void> {
+  #receive(session: Session, data: string | Uint8Array): void | Promise<void> {
     if (typeof data !== "string") return session.mux.receive(data);
     const message = readDeviceMessage(data);
-    if (message.t === "hello") return await this.#onHello(session, message);
+    if (message.t === "hello") return this.#onHello(session, message);
     if (!session.node) throw new ApiError(400, "The first message of a device must be hello");
     switch (message.t) {
       case "heartbeat":
         return this.#onHeartbeat(session, session.node.ID);
       case "node":
-        return await this.#onNode(session, message.node);
+        return this.#onNode(session, message.node);
       case "updates":
         return this.#onUpdates(session, message);
       case "services":
-        return await this.#onServices(session, message);
+        return this.#onServices(session, message);
       case "events":
-        return await this.#onEvents(session.node.ID, message.events);
+        return this.#onEvents(session.node.ID, message.events);
       default:
         // A newer device may say more than this server knows.
         this.options.logger.debug(`Unknown device message ${(message as { t: string }).t} was passed over`);
@@ -275,7 +295,6 @@ export class Sessions implements Devices {
 
   #onUpdates(session: Session, message: Extract<DeviceMessage, { t: "updates" }>): void {
     const nodeId = session.node!.ID;
-    this.options.beat(nodeId);
     const own = message.updates.filter((update) => this.options.state.alloc(update.ID)?.NodeID === nodeId);
     const acknowledge = () => session.send({ t: "ack", seq: message.seq });
     if (own.length === 0) return acknowledge();

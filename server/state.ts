@@ -278,6 +278,10 @@ export class State implements StateMachine, StateReader {
     return this.#tables.allocs.all();
   }
 
+  allocsInOrder(start: { index: number; id: string } | null, descending: boolean): Iterable<Allocation> {
+    return this.#tables.allocs.inOrder(start, descending);
+  }
+
   get allocCount(): number {
     return this.#tables.allocs.size;
   }

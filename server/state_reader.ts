@@ -135,6 +135,8 @@ export interface StateReader {
 
   alloc(id: string): Allocation | undefined;
   allocs(): Iterable<Allocation>;
+  /** By (CreateIndex, ID) from `start` on, or backwards; the first hundred cost little more than a pass over numbers. */
+  allocsInOrder(start: { index: number; id: string } | null, descending: boolean): Iterable<Allocation>;
   readonly allocCount: number;
   allocsByJob(namespace: string, id: string): Iterable<Allocation>;
   allocsByNode(nodeId: string): Iterable<Allocation>;

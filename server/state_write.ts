@@ -301,7 +301,7 @@ export class Write {
       if (this.#nodes.has(id)) this.#nodes.set(id, record);
       else this.changes.reportedNodes.push(record);
     }
-    this.changes.nodes.push(...this.#nodes.values());
+    for (const node of this.#nodes.values()) this.changes.nodes.push(node);
   }
 
   // --- Services, namespaces, pools -----------------------------------------------------------------------------
@@ -363,9 +363,10 @@ export class Write {
       this.touch("job_summary");
     }
     this.#flushNodes();
-    changes.allocs.push(...this.#allocs.values());
-    changes.clientAllocs.push(...this.#clientAllocs.values());
-    changes.evals.push(...this.#evals.values());
+    // One by one: a command may change more records than a call takes arguments.
+    for (const alloc of this.#allocs.values()) changes.allocs.push(alloc);
+    for (const alloc of this.#clientAllocs.values()) changes.clientAllocs.push(alloc);
+    for (const evaluation of this.#evals.values()) changes.evals.push(evaluation);
     for (const table of changes.tables) tables.indexes.set(table, this.index);
     return changes;
   }

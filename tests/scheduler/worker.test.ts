@@ -250,5 +250,13 @@ test("Scheduling places a large job in several plans", async () => {
   await cluster.run();
   assert.equal(cluster.live("big").length, 12_000);
   assert.equal(cluster.state.eval(evaluation.ID)!.Status, "complete");
-  assert.equal(cluster.commands.filter((command) => command.kind === "plan").length, 6);
+  const sizes = () =>
+    cluster.commands.flatMap((command) =>
+      command.kind === "plan" ? [command.plan.placements.length + command.plan.stops.length] : []
+    );
+  assert.deepEqual(sizes(), Array(12).fill(1000));
+  cluster.commands.length = 0;
+  await cluster.stop("big");
+  assert.equal(cluster.live("big").length, 0);
+  assert.deepEqual(sizes(), [4000, 4000, 4000]);
 });
