@@ -56,6 +56,8 @@ export interface ServerConfig {
 /** The devices connected to this server. */
 export interface Devices {
   connected(nodeId: string): boolean;
+  /** The same, after a wait for a device that should be on its way here: this server leads since a moment only. */
+  expected(nodeId: string): Promise<boolean>;
   /** A request to the device's own API over its connection; rejects with ApiError when it is not connected. */
   fetch(nodeId: string, request: Request): Promise<Response>;
 }

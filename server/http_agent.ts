@@ -1,9 +1,10 @@
 // /v1/agent/… and /v1/metrics: what this very agent says of itself; never forwarded.
 import { Buffer } from "node:buffer";
-import { ApiError } from "../core/errors.ts";
+import { ApiError, NotLeaderError } from "../core/errors.ts";
 import { type AgentFacade, type Api, onWrite, type Route, wrongMethod } from "./http_api.ts";
 import { type Exchange, textReply } from "./http_exchange.ts";
 import { list, str, struct, uint64 } from "./json_decode.ts";
+import { forwarded, isForwarded } from "./serving.ts";
 
 const LOG_LEVELS = new Set(["trace", "debug", "info", "warn", "error"]);
 const MONITOR_HEARTBEAT_MS = 1_000;
@@ -147,13 +148,36 @@ async function setSchedulerConfig(q: Exchange, api: Api): Promise<Response> {
   return schedulerConfig(q, api);
 }
 
-function monitor(q: Exchange, api: Api): Response {
-  if (q.parameter("node_id") !== "" || q.parameter("server_id") !== "") {
+/** The rpc address of the server that `server_id` names ("leader", an id or a member's name); null for this one. */
+function addressOf(api: Api, name: string): string | null {
+  const { config, log } = demandServer(api);
+  if (name === "leader") {
+    if (log.isLeader) return null;
+    if (!log.leader) throw new NotLeaderError("");
+    return log.leader.rpcAddress;
+  }
+  const members =
+    (api.deps.agent.members() as { Members: { Name: string; Tags: Record<string, string> }[] }).Members;
+  const id = members.find((member) => member.Name === name)?.Tags["id"] ?? name;
+  if (id === config.id || name === config.name) return null;
+  const peer = log.peers().find((one) => one.id === id);
+  if (!peer) throw new ApiError(400, `unknown Nomad server ${name}`);
+  return peer.rpcAddress;
+}
+
+function monitor(q: Exchange, api: Api): Response | Promise<Response> {
+  if (q.parameter("node_id") !== "") {
     throw new ApiError(
       501,
-      "Watching another agent's log is not supported: ask that agent itself, without node_id and server_id",
+      "Watching a device's log is not supported: ask that agent itself, without node_id",
     );
   }
+  const wanted = q.parameter("server_id");
+  const address = wanted === "" || isForwarded(q) ? null : addressOf(api, wanted);
+  return address === null ? ownMonitor(q, api) : api.deps.forward(forwarded(q), address);
+}
+
+function ownMonitor(q: Exchange, api: Api): Response {
   const level = q.parameter("log_level").toLowerCase() || "info";
   if (!LOG_LEVELS.has(level)) throw new ApiError(400, `Unknown log level: ${q.parameter("log_level")}`);
   const json = q.bool("log_json", { status: 400 }) ?? false;

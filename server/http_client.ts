@@ -139,8 +139,8 @@ function byNode(q: Exchange, api: Api, unknownStatus: number): Response | Promis
 }
 
 /** Devices keep their connection at the leader. */
-function toNode({ deps, server }: Api, nodeId: string, request: Request): Promise<Response> {
-  if (deps.localClient?.nodeId === nodeId) return deps.localClient.fetch(request);
-  if (server.devices.connected(nodeId)) return server.devices.fetch(nodeId, request);
+async function toNode({ deps, server }: Api, nodeId: string, request: Request): Promise<Response> {
+  if (deps.localClient?.nodeId === nodeId) return await deps.localClient.fetch(request);
+  if (await server.devices.expected(nodeId)) return await server.devices.fetch(nodeId, request);
   throw new ApiError(404, "No path to node");
 }

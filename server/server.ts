@@ -266,6 +266,7 @@ export class Server implements ServerContext {
       if (leading) {
         this.#logger.info("cluster leadership acquired");
         this.leader.start();
+        this.devices.expectAll();
         this.cluster.onLeadership(true);
         return;
       }

@@ -83,7 +83,7 @@ export class Serving {
         const { log, config } = this.options.server;
         if (log.isLeader) return await this.#here(q, api, handler, options);
         if (!log.leader || log.leader.id === config.id) return null;
-        if (q.request.headers.has(FORWARDED_HEADER)) return notLeader();
+        if (isForwarded(q)) return notLeader();
         sent.outgoing ??= await this.#prepare(q, options);
         return await this.#there(q, sent.outgoing, log.leader);
       });
@@ -109,7 +109,7 @@ export class Serving {
       const known = log.isLeader || log.leader !== null;
       await this.leaders.change(Math.min(end - nowMs, known ? RETRY_MS : holdMs), signal);
     }
-    if (q.request.headers.has(FORWARDED_HEADER)) return notLeader();
+    if (isForwarded(q)) return notLeader();
     throw new NotLeaderError("");
   }
 
@@ -179,22 +179,28 @@ export class Serving {
   }
 
   #request(q: Exchange, { body }: Outgoing, lost: AbortSignal): Request {
-    const { request } = q;
-    const headers = new Headers(request.headers);
-    for (const name of HOP_BY_HOP) headers.delete(name);
-    headers.set(FORWARDED_HEADER, "1");
-    if (q.hopId) headers.set(HOP_ID_HEADER, q.hopId);
-    const init: RequestInit & { duplex?: "half" } = {
-      method: request.method,
-      headers,
-      signal: AbortSignal.any([request.signal, lost]),
-    };
+    const init: RequestInit & { duplex?: "half" } = { signal: AbortSignal.any([q.request.signal, lost]) };
     if (body !== null) {
       init.body = body as Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array<ArrayBuffer>>;
       init.duplex = "half";
     }
-    return new Request(request.url, init);
+    const request = forwarded(q, init);
+    if (q.hopId) request.headers.set(HOP_ID_HEADER, q.hopId);
+    return request;
   }
+}
+
+/** Whether another server sent the request on. */
+export function isForwarded({ request }: Exchange): boolean {
+  return request.headers.has(FORWARDED_HEADER);
+}
+
+/** The request as it is sent on to another server, without its body unless `init` has one. */
+export function forwarded({ request }: Exchange, init: RequestInit = {}): Request {
+  const headers = new Headers(request.headers);
+  for (const name of HOP_BY_HOP) headers.delete(name);
+  headers.set(FORWARDED_HEADER, "1");
+  return new Request(request.url, { method: request.method, signal: request.signal, ...init, headers });
 }
 
 /** What concerns one connection only (RFC 9110 §7.6.1). */

@@ -33,6 +33,9 @@ const UNHANDLED_MAX_BYTES = 64 * 1024 * 1024;
 const ELECTION_WAIT_MS = 4_000;
 /** Time in a turn of the event loop for what devices say and for what they are told. */
 const TURN_BUDGET_MS = 10;
+/** How long after an election devices may need to come here. */
+const ARRIVAL_MS = 5_000;
+const ARRIVAL_POLL_MS = 25;
 const UUID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/;
 
 export interface SessionsOptions {
@@ -82,6 +85,8 @@ export class Sessions implements Devices {
   #deltas = new DeltaEncoder();
   #reports: Reports;
   #flushPlanned = false;
+  /** Until when (monotonic) a device that is not here may be on its way. */
+  #expectUntilMs = -Infinity;
   #flush: TurnTask;
   /** Messages of a device are handled one after the other: a report must not overtake the registration. */
   #inbox: Inbox<Session, string | Uint8Array>;
@@ -105,6 +110,20 @@ export class Sessions implements Devices {
 
   connected(nodeId: string): boolean {
     return this.#byNode.has(nodeId);
+  }
+
+  /** From now on devices come here that were connected elsewhere: this server leads. */
+  expectAll(): void {
+    this.#expectUntilMs = this.options.clock.monotonicMs() + ARRIVAL_MS;
+  }
+
+  async expected(nodeId: string): Promise<boolean> {
+    const { clock, state } = this.options;
+    while (!this.#byNode.has(nodeId)) {
+      if (clock.monotonicMs() >= this.#expectUntilMs || state.node(nodeId)?.Status !== "ready") return false;
+      await new Promise<void>((wake) => clock.after(ARRIVAL_POLL_MS, wake));
+    }
+    return true;
   }
 
   fetch(nodeId: string, request: Request): Promise<Response> {

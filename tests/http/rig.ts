@@ -152,6 +152,7 @@ export class Rig {
   constructor(more: Partial<HttpDeps> = {}) {
     const devices: Devices = {
       connected: (id) => this.deviceAnswers.has(id),
+      expected: (id) => Promise.resolve(this.deviceAnswers.has(id)),
       fetch: async (id, request) => await this.deviceAnswers.get(id)!(request),
     };
     void this.log.start(this.state);

@@ -205,3 +205,23 @@ test(
     await servers.stop();
   },
 );
+
+test("the log of any server is watched through another one", SLOW, async () => {
+  const servers = await Servers.start();
+  const leader = await servers.leader();
+  const [follower] = await servers.followers();
+  for (const name of ["leader", leader.name]) {
+    leader.asked.length = 0;
+    const abort = new AbortController();
+    const response = await fetch(`${follower!.url}/v1/agent/monitor?server_id=${name}&plain=true`, {
+      signal: abort.signal,
+    });
+    const { value } = await response.body!.pipeThrough(new TextDecoderStream()).getReader().read();
+    assert.equal(value, "first line\n");
+    assert.deepEqual(leader.asked, ["GET /v1/agent/monitor"]);
+    abort.abort();
+  }
+  const unknown = await follower!.get("/v1/agent/monitor?server_id=nobody");
+  assert.deepEqual([unknown.status, unknown.text], [400, "unknown Nomad server nobody"]);
+  await servers.stop();
+});

@@ -209,6 +209,24 @@ test("hello: a device that cannot dial the leader is passed on, both ways, until
   assert.match(line.closed, /connection was lost/);
 });
 
+test("a device that was here before the election is waited for, another is not", async () => {
+  const { hello, sessions, clock, bench } = stage();
+  const socket = await hello(device());
+  socket.close(1001, "restarted");
+  assert.equal(await sessions.expected(ID), false, "nothing says that it comes back");
+  sessions.expectAll();
+  const found = sessions.expected(ID);
+  assert.equal(await sessions.expected(uuid(0x77)), false, "nobody knows it");
+  await hello(device());
+  await clock.advance(25);
+  assert.equal(await found, true);
+  sessions.closeAll("over");
+  const lost = sessions.expected(ID);
+  await clock.advance(6000);
+  assert.equal(await lost, false);
+  assert.equal(bench.state.node(ID)?.Status, "ready");
+});
+
 test("heartbeats name the servers when they are others than before", async () => {
   const { status, hello } = stage();
   const socket = await hello(device());
