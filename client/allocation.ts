@@ -51,6 +51,8 @@ export interface AllocationHost {
   /** The predecessor if it is on this device. */
   local(allocId: string): AllocationRunner | undefined;
   allocations(): AllocationRunner[];
+  /** Asks the servers' API over the device's connection. */
+  fetch(request: Request): Promise<Response>;
 }
 
 export class AllocationRunner {
@@ -343,13 +345,26 @@ export class AllocationRunner {
     );
     await Promise.all(before.map((other) => other.done()));
     const { Migrate, Sticky } = this.group.EphemeralDisk;
-    if (!previous && Migrate && this.alloc.PreviousAllocation !== "") {
-      const text =
-        "Data of the previous allocation stays on its node: this device cannot fetch it from there";
-      for (const runner of this.tasks.values()) runner.note(events.hookMessage(text));
-    }
+    if (!previous && Migrate && Sticky && this.alloc.PreviousAllocation !== "") await this.#fetchDisk();
     if (!previous?.isTerminal || !Sticky || this.isTerminal) return;
     await moveStickyData(previous.dirs, this.dirs, this.group.Tasks.map((task) => task.Name));
+  }
+
+  /** The predecessor was on another device. */
+  async #fetchDisk(): Promise<void> {
+    const { clock, fetch } = this.host;
+    const { fetchDisk } = await import("./disk_transfer.ts");
+    const isWanted = () => !this.isTerminal && !this.#detached;
+    const problem = await fetchDisk(
+      { fetch, clock, isWanted },
+      this.alloc.PreviousAllocation,
+      this.dirs,
+      this.group.Tasks.map((task) => task.Name),
+    );
+    if (problem === null) return;
+    const text =
+      `Data of the previous allocation could not be brought over, the disk starts empty: ${problem}`;
+    for (const runner of this.tasks.values()) runner.note(events.hookMessage(text));
   }
 
   /** Predecessors that end, and whatever else ends and holds a port of ours. A predecessor that is to run on does not. */

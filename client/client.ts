@@ -165,6 +165,7 @@ export class Client {
       changed: (runner) => this.#allocationChanged(runner),
       local: (id) => this.#runners.get(id),
       allocations: () => [...this.#runners.values()],
+      fetch: (request) => this.session.fetch(request),
     };
     this.#recover(stored.allocations);
     this.#session.start();

@@ -58,9 +58,7 @@ export function clientApi(client: Client, clock: Clock): (request: Request) => P
   app.all(`${alloc}/exec`, () => {
     throw new ApiError(500, "websocket connection not found in context");
   });
-  app.all(`${alloc}/snapshot`, () => {
-    throw new ApiError(501, "Snapshots of allocation directories are not supported by this device");
-  });
+  app.all(`${alloc}/snapshot`, async (c) => await snapshot(find(c.req.param("id"))));
   app.all(`${alloc}/*`, () => {
     throw new ApiError(404, "resource not found");
   });
@@ -114,6 +112,16 @@ async function signal(c: Context, runner: AllocationRunner): Promise<Response> {
     );
   });
   return c.json({ Index: 0 });
+}
+
+/** The data that migrates to a successor on another device. */
+async function snapshot(runner: AllocationRunner): Promise<Response> {
+  if (!runner.isTerminal) {
+    throw new ApiError(500, "the allocation still runs: its data can be taken when all its tasks have ended");
+  }
+  const { packDisk } = await import("./disk_transfer.ts");
+  const body = packDisk(runner.dirs, [...runner.tasks.keys()]);
+  return new Response(body, { headers: { "Content-Type": "application/x-tar" } });
 }
 
 async function restart(c: Context, runner: AllocationRunner): Promise<Response> {

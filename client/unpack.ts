@@ -80,12 +80,19 @@ async function unpackSingle({ archive, format, target, fileName, asFile }: Unpac
   await chmod(file, 0o644);
 }
 
+export interface ExtractionOptions extends Pick<UnpackOptions, "target" | "subdir"> {
+  filesMax?: number;
+}
+
 /** Counts what an archive becomes and finds the place of each entry. */
-class Extraction {
+export class Extraction {
   #files = 0;
   #bytes = 0;
+  readonly #filesMax: number;
 
-  constructor(private readonly options: UnpackOptions) {}
+  constructor(private readonly options: ExtractionOptions) {
+    this.#filesMax = options.filesMax ?? FILES_MAX;
+  }
 
   /** Where an entry goes, null when it is not wanted. Throws when it would lie outside. */
   place(name: string, sizeBytes: number): string | null {
@@ -98,7 +105,7 @@ class Extraction {
     if (path === "") return null;
     this.#files++;
     this.#bytes += sizeBytes;
-    if (this.#files > FILES_MAX) throw new Error(`archive holds more than ${FILES_MAX} files`);
+    if (this.#files > this.#filesMax) throw new Error(`archive holds more than ${this.#filesMax} files`);
     if (this.#bytes > BYTES_MAX) throw new Error("archive becomes more than 100 GB");
     if (isAbsolute(path) || outside(target, join(target, path))) {
       throw new Error(`archive entry ${JSON.stringify(name)} leads out of the destination`);
