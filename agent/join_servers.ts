@@ -48,6 +48,8 @@ async function attempt(membership: Membership, addresses: string[]): Promise<str
   const others = addresses.filter((address) => address !== own);
   if (others.length === 0) return null;
   const { joined, errors } = await membership.join(others);
-  if (joined > 0 || membership.members().slice(1).some(({ status }) => status === "alive")) return null;
+  if (membership.members().slice(1).some(({ status }) => status === "alive")) return null;
+  // Whoever answered was this server itself, under another of its addresses.
+  if (joined > 0 && errors.length === 0) return null;
   return errors.map(({ message }) => message).join("; ") || "nobody answered";
 }

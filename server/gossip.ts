@@ -8,6 +8,7 @@
 import { assertNever } from "../core/assert.ts";
 import type { Random } from "../core/env.ts";
 import type { Member, MemberTags } from "./membership.ts";
+import { MEMBERS_MAX } from "./gossip_codec.ts";
 import { Probes } from "./gossip_probes.ts";
 import {
   ageAt,
@@ -412,7 +413,8 @@ export class Gossip<Token> {
   #about(record: MemberRecord, from: string): void {
     const known = this.#table.get(record.name);
     if (!known) {
-      if (!this.#isReapable(record.status, record.ageMs)) this.#replace(record);
+      if (this.#table.size >= MEMBERS_MAX || this.#isReapable(record.status, record.ageMs)) return;
+      this.#replace(record.status === "suspect" ? { ...record, ageMs: 0 } : record);
       return;
     }
     const before = known.record;

@@ -23,9 +23,10 @@ export type KeyringMessage =
 export type WireMessage = GossipMessage | KeyringMessage;
 
 export const NAME_MAX = 256;
-const RECORDS_MAX = 4096;
-const TAGS_MAX = 64;
-const TAG_MAX = 1024;
+/** Members that a server keeps and tells at most. */
+export const MEMBERS_MAX = 1024;
+const TAGS_MAX = 32;
+const TAG_MAX = 512;
 const HOST_MAX = 255;
 const KEYS_MAX = 64;
 const KEY_MAX = 64;
@@ -119,7 +120,7 @@ function keyringMessage(fields: Record<string, unknown>, from: string): KeyringM
 }
 
 function records(value: unknown): MemberRecord[] {
-  return list(value, "records", RECORDS_MAX).map((item) => {
+  return list(value, "records", MEMBERS_MAX + 1).map((item) => {
     const fields = object(item, "record");
     return {
       name: name(fields["name"], "name"),

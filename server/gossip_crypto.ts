@@ -50,6 +50,11 @@ export class KeyRing {
     return this.#keys.some(({ text }) => text === key);
   }
 
+  /** The same keys, encrypting with another of them. */
+  withPrimary(key: string): KeyRing {
+    return new KeyRing([key, ...this.keys.filter((each) => each !== key)]);
+  }
+
   /** Nonce, ciphertext and tag. `context` must be the same when it is opened. */
   seal(plain: Uint8Array, context: Uint8Array): Uint8Array {
     const nonce = randomBytes(NONCE_BYTES);

@@ -81,6 +81,8 @@ export interface GossipWireOptions {
   ring(): KeyRing | null;
   clock: Clock;
   onMessage(message: WireMessage): Promise<WireMessage>;
+  /** The primary key was refused and this one of the ring was taken. */
+  onOtherKey(key: string): void;
   /** A message was refused; `text` says why and what to do. */
   onRefused(remoteAddress: string, refusal: Refusal, text: string): void;
 }
@@ -106,7 +108,7 @@ export class GossipWire {
     }
     this.#underWay.set(key, open + 1);
     try {
-      return await this.#exchange(to, message, deadlineMs);
+      return await this.#withAnyKey(to, message, deadlineMs);
     } finally {
       const left = this.#underWay.get(key)! - 1;
       if (left > 0) this.#underWay.set(key, left);
@@ -114,9 +116,33 @@ export class GossipWire {
     }
   }
 
-  async #exchange(to: Endpoint, message: WireMessage, deadlineMs: number): Promise<WireMessage> {
-    const nonce = randomBytes(NONCE_BYTES).toString("hex");
+  /** With the primary key; where that is refused, with the others: this server may have missed a change of keys. */
+  async #withAnyKey(to: Endpoint, message: WireMessage, deadlineMs: number): Promise<WireMessage> {
     const ring = this.#o.ring();
+    try {
+      return await this.#exchange(to, message, deadlineMs, ring);
+    } catch (error) {
+      if (!ring || !isKeyRefusal(error)) throw error;
+      for (const key of ring.keys.slice(1)) {
+        try {
+          const answer = await this.#exchange(to, message, deadlineMs, ring.withPrimary(key));
+          this.#o.onOtherKey(key);
+          return answer;
+        } catch (other) {
+          if (!isKeyRefusal(other)) throw other;
+        }
+      }
+      throw error;
+    }
+  }
+
+  async #exchange(
+    to: Endpoint,
+    message: WireMessage,
+    deadlineMs: number,
+    ring: KeyRing | null,
+  ): Promise<WireMessage> {
+    const nonce = randomBytes(NONCE_BYTES).toString("hex");
     const body = frame(encodeMessage(message), ring, REQUEST, nonce);
     const { status, bytes } = await this.#post(to, body, nonce, deadlineMs);
     if (status !== 200) throw refusalOf(status, bytes);
@@ -242,6 +268,8 @@ export class GossipWire {
     this.#agent.destroy();
   }
 }
+
+const isKeyRefusal = (error: unknown) => error instanceof GossipCallError && error.refusal === "key";
 
 const refuse = (refusal: Refusal) => new Response(refusal, { status: refusal === "busy" ? 503 : 403 });
 

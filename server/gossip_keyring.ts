@@ -142,6 +142,13 @@ export class Keyring implements GossipKeyring {
     return this.#everywhere("remove", key);
   }
 
+  /** The others only read another key of this server's ring: a change of keys went past it. */
+  async takeOver(key: string): Promise<void> {
+    if (!this.#ring || this.#ring.primary === key) return;
+    this.#o.logger.warn("the others do not have the key that this server encrypted gossip with any more");
+    await this.#change("use", key);
+  }
+
   /** A message of another server about keys. */
   async answer(message: KeyringMessage): Promise<KeyringMessage> {
     const from = this.#o.self;
@@ -249,7 +256,7 @@ function changed(ring: KeyRing, operation: KeyringOperation, key: string): KeyRi
   }
   if (operation === "use") {
     if (!ring.has(key)) return "the key is not installed: install it first";
-    return ring.primary === key ? null : new KeyRing([key, ...ring.keys.filter((each) => each !== key)]);
+    return ring.primary === key ? null : ring.withPrimary(key);
   }
   if (ring.primary === key) return "the key is in use: use another one first";
   return ring.has(key) ? new KeyRing(ring.keys.filter((each) => each !== key)) : null;

@@ -29,6 +29,8 @@ const TICK_MS = 100;
 const JOIN_DEADLINE_MS = 5_000;
 const KEYRING_DEADLINE_MS = 5_000;
 const LEAVE_MS = 1_000;
+const REJOIN_MIN_MS = 1_000;
+const REJOIN_MAX_MS = 60_000;
 /** How long the answer to a message may take. */
 const DEADLINE_MS: Record<GossipMessage["t"], number> = {
   ping: 3_000,
@@ -79,6 +81,7 @@ export class GossipNode implements Membership {
   readonly #listeners = new Set<(member: Member) => void>();
   readonly #said = new Map<string, number>();
   #cancelTick: (() => void) | null = null;
+  #cancelRejoin: (() => void) | null = null;
   #running = false;
   #left = false;
 
@@ -107,6 +110,7 @@ export class GossipNode implements Membership {
       ring: () => this.#keyring.ring,
       clock,
       onMessage: (message) => this.#onMessage(message),
+      onOtherKey: (key) => void this.#keyring.takeOver(key),
       onRefused: (remoteAddress, refusal, text) => this.#onRefused(remoteAddress, refusal, text),
     });
     this.#peers = new PeerFile(dataDir, clock, logger);
@@ -127,16 +131,22 @@ export class GossipNode implements Membership {
     const { left, peers } = await this.#peers.load();
     const others = peers.filter((peer) => !sameEndpoint(peer, this.#o.advertise));
     if (others.length === 0 || (left && !this.#o.rejoinAfterLeave)) return;
-    void this.#rejoin(others);
+    void this.#rejoin(others, 0);
   }
 
-  /** In the background: the cluster may be down too, and then the others come to this one. */
-  async #rejoin(peers: Endpoint[]): Promise<void> {
-    const { logger } = this.#o;
-    logger.info("joining the servers known before the restart", { peers: peers.length });
+  /** In the background, again and again: the cluster or the network may come up later than this server. */
+  async #rejoin(peers: Endpoint[], tries: number): Promise<void> {
+    const { logger, clock } = this.#o;
+    if (tries === 0) logger.info("joining the servers known before the restart", { peers: peers.length });
     const { joined, errors } = await this.#joinAll(peers);
-    if (joined > 0) logger.info("joined the cluster again", { servers: joined });
-    else logger.warn("none of the servers known before the restart answers", { error: errors[0]?.message });
+    if (!this.#running || this.#left) return;
+    if (joined > 0) return logger.info("joined the cluster again", { servers: joined });
+    if (this.members().length > 1) return;
+    if (tries === 0) {
+      logger.warn("none of the servers known before the restart answers yet", { error: errors[0]?.message });
+    }
+    const delayMs = Math.min(REJOIN_MAX_MS, REJOIN_MIN_MS * 2 ** tries);
+    this.#cancelRejoin = clock.after(delayMs, () => void this.#rejoin(peers, tries + 1));
   }
 
   async join(addresses: readonly string[]): Promise<JoinResult> {
@@ -250,6 +260,7 @@ export class GossipNode implements Membership {
     if (!this.#running) return;
     this.#running = false;
     this.#cancelTick?.();
+    this.#cancelRejoin?.();
     this.#wire.stop();
     // One that met nobody this time keeps whom it knew before.
     if (!this.#left && this.#alivePeers().length > 0) await this.#peers.now(this.#known());

@@ -108,6 +108,26 @@ test("the keyring file holds the keys over a restart, for this user only; encryp
   );
 });
 
+test("a server that missed the end of a rotation, but has the new key, finds its way by itself", async () => {
+  const [old, fresh] = [generateGossipKey(), generateGossipKey()];
+  const [a, b] = await encrypted(2, old) as [TestServer, TestServer];
+  const dataDir = temporaryFolder();
+  const late = await startServer("late", { encrypt: old, dataDir });
+  await late.node.join([a.address]);
+  await untilWhole([a, b, late]);
+  await a.node.keyring.install(fresh);
+  await killServer(late);
+  await until(() => [a, b].every((server) => server.view.includes("late.global=failed")), "its failure");
+  for (const answer of [await a.node.keyring.use(fresh), await a.node.keyring.remove(old)]) {
+    assert.deepEqual(answer.messages, {});
+  }
+  const again = await startServer("late", { dataDir, port: late.listener.port });
+  await untilWhole([a, b, again]);
+  await until(() => again.logged(/gossip is encrypted with another key from now on/), "the new key");
+  assert.deepEqual((await again.node.keyring.list()).primaryKeys, { [fresh]: 3 });
+  noKeyIn([a, b, again], [old, fresh]);
+});
+
 const CASES: [string, string, string, RegExp, RegExp][] = [
   [
     "with another key",

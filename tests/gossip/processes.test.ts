@@ -90,10 +90,11 @@ server {
 
   /** Waits until its log holds `pattern`. */
   async says(pattern: RegExp): Promise<void> {
-    await until(
-      () => pattern.test(this.log),
-      () => `${this.name} to say ${pattern}:\n${this.log.slice(-3000)}`,
-    );
+    const what = () => `${this.name} to say ${pattern}:\n${this.log.slice(-3000)}`;
+    await until(() => {
+      if (this.code !== null) throw new Error(`It ended with ${this.code} before ${what()}`);
+      return pattern.test(this.log);
+    }, what);
   }
 
   /** "name status" of every member, as the command line shows them, once it is `wanted`. */

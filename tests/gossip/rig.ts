@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock, systemRandom } from "../../core/env.ts";
 import type { Logger } from "../../core/logger.ts";
+import { formatHostPort } from "../../core/resolve.ts";
 import { listen, type Listener } from "../../core/runtime.ts";
 import { createMembership, type GossipNode, type MembershipOptions } from "../../server/gossip_node.ts";
 
@@ -26,7 +27,7 @@ export class TestServer {
   ) {}
 
   get address(): string {
-    return `127.0.0.1:${this.listener.port}`;
+    return formatHostPort({ host: this.node.self.host, port: this.listener.port });
   }
 
   /** "name=status" of all but itself, sorted. */
@@ -50,11 +51,11 @@ export function temporaryFolder(): string {
 
 export async function startServer(
   name: string,
-  options: Partial<MembershipOptions> & { port?: number } = {},
+  options: Partial<MembershipOptions> & { port?: number; hostname?: string } = {},
 ): Promise<TestServer> {
   let node: GossipNode | undefined = undefined;
   const listener = await listen({
-    hostname: "127.0.0.1",
+    hostname: options.hostname ?? "127.0.0.1",
     port: options.port ?? 0,
     fetch: (request, info) =>
       node ? node.handle(request, info.remoteAddress) : new Response(null, { status: 503 }),
@@ -70,7 +71,7 @@ export async function startServer(
   };
   node = await createMembership({
     name: `${name}.global`,
-    advertise: { host: "127.0.0.1", port: listener.port },
+    advertise: { host: options.hostname ?? "127.0.0.1", port: listener.port },
     tags: { role: "nomad", id: name },
     dataDir: null,
     encrypt: "",

@@ -160,6 +160,31 @@ test("five servers with real timings: one that dies is failed in a few seconds, 
   }
 });
 
+test("a server that comes up before all others finds them when they come", async () => {
+  const folders = [temporaryFolder(), temporaryFolder()];
+  const first = await startServer("a", { dataDir: folders[0]! });
+  const second = await startServer("b", { dataDir: folders[1]! });
+  await first.node.join([second.address]);
+  await untilWhole([first, second]);
+  await killServer(first);
+  await killServer(second);
+  const early = await startServer("a", { dataDir: folders[0]!, port: first.listener.port });
+  await until(
+    () => early.logged(/warn none of the servers known before the restart answers yet/),
+    "its word",
+  );
+  // Without its file: it asks nobody.
+  const later = await startServer("b", { port: second.listener.port });
+  await untilWhole([early, later]);
+});
+
+test("servers gossip over IPv6", async () => {
+  const servers = [await startServer("a", { hostname: "::1" }), await startServer("b", { hostname: "::1" })];
+  const [a, b] = servers as [TestServer, TestServer];
+  assert.deepEqual(await b.node.join([a.address]), { joined: 1, errors: [] });
+  await untilWhole(servers);
+});
+
 test("stats are what agent-info shows", async () => {
   const [a, b] = [await startServer("a"), await startServer("b")];
   await b.node.join([a.address]);
