@@ -13,6 +13,7 @@ const OPTIONS: ReadOptions = {
   minIndex: 0,
   waitMs: 0,
   stale: false,
+  consistent: false,
   filter: "",
   perPage: 0,
   nextToken: "",
