@@ -209,6 +209,11 @@ export class DeviceProcess implements SimDevice {
       else this.#stop(alloc);
       return;
     }
+    if (known.assignment.DeploymentID !== assignment.DeploymentID) {
+      // Another deployment asks for its health anew.
+      known.tracker?.stop();
+      known.tracker = known.health = null;
+    }
     known.assignment = assignment;
     known.job = job;
     if (assignment.DesiredStatus !== "run") this.#stop(known);
@@ -244,7 +249,8 @@ export class DeviceProcess implements SimDevice {
     alloc.task = task;
     this.running.set(task.allocId, task);
     watchers.taskStarted(this, task);
-    const fails = this.#random.chance(faults.taskFailure);
+    // Nobody replaces a failed allocation of a system job, as in the reference: its restarts are the device's affair.
+    const fails = alloc.job.Type !== "system" && this.#random.chance(faults.taskFailure);
     if (fails || alloc.isBatch) {
       const afterMs = this.#random.tail(20, fails ? 30_000 : 8000);
       world.schedule(afterMs, this.#power, `${this.name} task ends`, () => this.#ended(alloc, task, fails));
