@@ -35,6 +35,11 @@ export interface RaftOptions {
   electionTicks: number;
   heartbeatTicks: number;
   appendChars?: number;
+  /**
+   * What is newly committed is told with the next entries, or by the ready() after that which found it (Ready.again): who
+   * waited for it has often something to propose by then.
+   */
+  lazyCommit?: boolean;
   hard: HardState;
   /** Newest stored snapshot, and the entries after `floor` (a snapshot's end, or an index that trails it). */
   snapshot: SnapshotMeta | null;
@@ -71,6 +76,9 @@ export class Raft {
   readonly #electionTicks: number;
   readonly #heartbeatTicks: number;
   readonly #appendChars: number;
+  readonly #lazyCommit: boolean;
+  /** Commit index at the last ready(). */
+  #commitSeen = 0;
   #electionElapsed = 0;
   #heartbeatElapsed = 0;
   #timeout = 0;
@@ -113,6 +121,7 @@ export class Raft {
     this.#electionTicks = options.electionTicks;
     this.#heartbeatTicks = options.heartbeatTicks;
     this.#appendChars = options.appendChars ?? APPEND_CHARS;
+    this.#lazyCommit = options.lazyCommit ?? false;
     this.term = options.hard.term;
     this.vote = options.hard.vote;
     this.abstain = options.hard.abstain ?? null;
@@ -663,14 +672,14 @@ export class Raft {
 
   /** A leader that removed itself leads until that is committed (§4.2.2 of the thesis), then calls the next one. */
   #leave(): void {
-    this.#sendAppends();
+    this.#sendAppends({ tellCommit: true });
     const next =
       voterIds(this.config).sort((a, b) => this.progress.get(b)!.match - this.progress.get(a)!.match)[0];
     if (next) this.#send(next, { type: "timeout.now" });
     this.#becomeFollower(this.term, "");
   }
 
-  #sendAppends(): void {
+  #sendAppends({ tellCommit }: { tellCommit: boolean }): void {
     for (const [id, p] of this.progress) {
       if (id === this.id) continue;
       if (p.state === "snapshot") {
@@ -679,7 +688,7 @@ export class Raft {
       }
       while (!p.paused && p.next <= this.log.lastIndex) if (!this.#sendAppend(id, p, false)) break;
       // Followers serve reads, too: they learn at once what is committed, not with the next heartbeat.
-      if (p.state === "replicate" && Math.min(p.match, this.log.commit) > p.commitTold) {
+      if (tellCommit && p.state === "replicate" && Math.min(p.match, this.log.commit) > p.commitTold) {
         this.#sendAppend(id, p, true);
       }
     }
@@ -780,7 +789,9 @@ export class Raft {
 
   /** Everything there is to do now. `storageIdle`: no earlier write is outstanding, so a new one may be given out. */
   ready(storageIdle: boolean): Ready {
-    if (this.role === "leader") this.#sendAppends();
+    const tellCommit = !this.#lazyCommit || this.log.commit === this.#commitSeen;
+    this.#commitSeen = this.log.commit;
+    if (this.role === "leader") this.#sendAppends({ tellCommit });
     const persist = storageIdle ? this.#takePersist() : null;
     if (this.#after.length > 0 && !persist) this.#releaseHarmless();
     const ready: Ready = {
@@ -791,6 +802,7 @@ export class Raft {
       reads: this.#confirmed,
       blocks: this.#blocks,
       snapshotWanted: this.#snapshotWanted,
+      again: this.role === "leader" && !tellCommit && !this.isSoleMember,
     };
     this.#outbox = [];
     this.#confirmed = [];

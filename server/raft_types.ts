@@ -128,6 +128,8 @@ export interface Ready {
   blocks: MessageOf<"snapshot">[];
   /** A peer is behind the log's start and no stored snapshot reaches it: take one of at least this index. */
   snapshotWanted: number | null;
+  /** There is more to send, but not yet: call ready() again soon, after what it gave was handled. */
+  again: boolean;
 }
 
 /** How messages travel: raft_http.ts, or a simulated network. Messages may be lost, doubled, late and out of order. */

@@ -166,7 +166,7 @@ class RaftReplica implements Replica {
     const { warning, ...stored } = loaded;
     if (warning) this.#log("warn", warning);
     const { heartbeatTicks, electionTicks } = this.#tuning;
-    const options = { id, random, heartbeatTicks, electionTicks, ...stored };
+    const options = { id, random, heartbeatTicks, electionTicks, lazyCommit: true, ...stored };
     this.#raft = this.#o.createRaft?.(options) ?? new Raft(options);
     this.#snapshotter = new Snapshotter({
       raft: this.#raft,
@@ -276,6 +276,7 @@ class RaftReplica implements Replica {
       if (ready.restore) this.#restore(ready.restore);
       for (const block of ready.blocks) this.#stage(block);
       if (ready.snapshotWanted !== null) this.#takeForPeer();
+      if (ready.again) this.#kick();
       for (const entry of ready.committed) this.#queue.push(entry);
       for (const { context, index } of ready.reads) this.#onRead(context, index);
       this.#apply();
