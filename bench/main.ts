@@ -12,6 +12,7 @@ import { machine, markdown, type Row } from "./measure.ts";
 import { placements } from "./placements.ts";
 import { readsWhilePlacing } from "./reads_while_placing.ts";
 import { restart } from "./restart.ts";
+import { simulation } from "./sim.ts";
 import { systemJob } from "./system_jobs.ts";
 
 const benches: Record<string, () => Promise<Row[]>> = {
@@ -46,6 +47,7 @@ const benches: Record<string, () => Promise<Row[]>> = {
   "cluster-registrations": clusterRegistrations,
   restart,
   failover,
+  sim: simulation,
   jobspec,
   commands,
   "idle-memory": agents.idleMemory,
