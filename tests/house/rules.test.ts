@@ -98,6 +98,16 @@ test("pure modules touch no clock, random number, timer, network or promise", ()
   assert.deepEqual(pure.filter((file) => impure.test(code(file))), []);
 });
 
+test("servers and sessions take time and chance from what they are given: the simulation brings its own", () => {
+  const leaks =
+    /\bDate\.now\b|\bnew Date\(\)|\bMath\.random\b|(^|[^.\w])set(Timeout|Interval|Immediate)\b|\bperformance\.now\b|\brandom(UUID|Bytes)\b|\bsystem(Clock|Random)\b/m;
+  // Keys and nonces must come from the system; the log's turns and a saved state's are the real ones by default.
+  const excepted = /^server\/(gossip_(crypto|http|keyring)|replica|saved_state)\.ts$/;
+  const wrong = files.filter((file) => /^server\/|^client\/(session|health)\.ts$/.test(file))
+    .filter((file) => !excepted.test(file) && leaks.test(code(file)));
+  assert.deepEqual(wrong, []);
+});
+
 test("no file passes the wall of 1,000 lines", () => {
   const long = [...files, ...sources("tests")].filter((file) => text(file).split("\n").length > 1000);
   assert.deepEqual(long, []);
