@@ -1,10 +1,12 @@
-// Encryption of gossip: AES-256-GCM under a ring of keys, one of which (the primary, first in the list) encrypts, while
+// Encryption of gossip: AES-256-GCM (AES-128 for keys of 16 bytes, which Nomad also takes) under a ring of keys, one of which (the primary, first in the list) encrypts, while
 // each may decrypt, so that keys can be changed one server after the other. Knows neither file nor wire.
 //
 // Invariants: keys never stand in an error or a log line; without a key there is no ring (gossip is plain then).
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 
 export const KEY_BYTES = 32;
+/** Of AES-256 and AES-128; Deno knows no AES-192 in this mode. */
+const SIZES = [KEY_BYTES, 16];
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 /** What sealing adds to a text. */
@@ -20,7 +22,9 @@ export function generateGossipKey(): string {
 export function gossipKeyError(key: string): string | null {
   const bytes = Buffer.from(key, "base64");
   if (bytes.toString("base64") !== key) return "it is not base64";
-  if (bytes.length !== KEY_BYTES) return `it has ${bytes.length} bytes where ${KEY_BYTES} are needed`;
+  if (!SIZES.includes(bytes.length)) {
+    return `it has ${bytes.length} bytes where ${KEY_BYTES} are needed (16 are taken, for AES-128)`;
+  }
   return null;
 }
 
@@ -57,8 +61,9 @@ export class KeyRing {
 
   /** Nonce, ciphertext and tag. `context` must be the same when it is opened. */
   seal(plain: Uint8Array, context: Uint8Array): Uint8Array {
+    const { bytes } = this.#keys[0]!;
     const nonce = randomBytes(NONCE_BYTES);
-    const cipher = createCipheriv("aes-256-gcm", this.#keys[0]!.bytes, nonce);
+    const cipher = createCipheriv(cipherFor(bytes), bytes, nonce);
     cipher.setAAD(context);
     return new Uint8Array(Buffer.concat([nonce, cipher.update(plain), cipher.final(), cipher.getAuthTag()]));
   }
@@ -70,7 +75,7 @@ export class KeyRing {
     const body = sealed.subarray(NONCE_BYTES, sealed.length - TAG_BYTES);
     const tag = sealed.subarray(sealed.length - TAG_BYTES);
     for (const { bytes } of this.#keys) {
-      const decipher = createDecipheriv("aes-256-gcm", bytes, nonce, { authTagLength: TAG_BYTES });
+      const decipher = createDecipheriv(cipherFor(bytes), bytes, nonce, { authTagLength: TAG_BYTES });
       decipher.setAAD(context);
       decipher.setAuthTag(tag);
       const plain = decipher.update(body);
@@ -79,6 +84,8 @@ export class KeyRing {
     return null;
   }
 }
+
+const cipherFor = (key: Uint8Array) => `aes-${key.length * 8}-gcm` as "aes-256-gcm";
 
 /** GCM has no final bytes: `final` only throws when the tag does not fit. */
 function isAuthentic(decipher: { final(): unknown }): boolean {

@@ -33,6 +33,23 @@ export function servers(): Record<string, Fixture> {
       },
     },
     "415": { routes: { "PUT /v1/agent/force-leave": json(null) } },
+    "343": {
+      routes: {
+        "GET /v1/agent/keyring/list": json({
+          Keys: { "cg8StVXbQJ0gPvMd9o7yrg==": 1 },
+          Messages: {},
+          NumNodes: 1,
+        }),
+      },
+    },
+    "344": {
+      routes: {},
+      // Every key is another one; it has as many characters.
+      normalise: (text) => text.replace(/^[A-Za-z0-9+/]{43}=$/m, "a key"),
+    },
+    "523": {
+      routes: { "GET /v1/agent/keyring/list": { status: 500, text: "1/1 nodes reported failure" } },
+    },
     "416": {
       // The two recordings were made one after the other: what counts by itself has gone on.
       routes: { "GET /v1/agent/self": { json: recordedRaw("417") } },

@@ -147,6 +147,17 @@ test("a sealed frame opens under any key of the ring, and not when a bit, the no
   assert.equal(unframe(later, null, 0, NONCE), "version");
 });
 
+test("keys of 16 bytes seal as those of 32 do, and cannot stand for each other", () => {
+  const plain = new TextEncoder().encode("a message");
+  const rings = [16, 32].map((length) => new KeyRing([Buffer.alloc(length, 7).toString("base64")]));
+  for (const ring of rings) {
+    const sealed = frame(plain, ring, 0, NONCE);
+    for (const other of rings) {
+      assert.deepEqual(unframe(sealed, other, 0, NONCE), ring === other ? plain : "key");
+    }
+  }
+});
+
 test("no two sealed frames are alike, and none is short enough to be guessed", () => {
   const ring = new KeyRing([generateGossipKey()]);
   const frames = Array.from(
@@ -159,9 +170,10 @@ test("no two sealed frames are alike, and none is short enough to be guessed", (
 test("gossipKeyError knows what a key is and never shows one", () => {
   assert.equal(gossipKeyError(generateGossipKey()), null);
   assert.match(gossipKeyError("not base64!")!, /not base64/);
-  assert.match(gossipKeyError("cg8StVXbQJ0gPvMd9o7yrg==")!, /16 bytes where 32/);
+  assert.equal(gossipKeyError("cg8StVXbQJ0gPvMd9o7yrg=="), null, "16 bytes, as old documents have them");
+  assert.match(gossipKeyError("cg8StVXbQJ0gPvMd9o7yrgAB")!, /18 bytes where 32/);
   assert.match(gossipKeyError("")!, /0 bytes/);
-  assert.throws(() => new KeyRing(["cg8StVXbQJ0gPvMd9o7yrg=="]), (error) => !String(error).includes("cg8S"));
+  assert.throws(() => new KeyRing(["cg8StVXbQJ0gPvMd9o7yrgAB"]), (error) => !String(error).includes("cg8S"));
 });
 
 test("a listener refuses whatever is no gossip, says so once, and goes on", async () => {
