@@ -299,6 +299,7 @@ export class Cluster implements PeerAnswers {
     this.#cancelRound?.();
     this.#cancelRound = null;
     this.#working = this.#round().catch((error) => {
+      if (error instanceof NotLeaderError) return; // Lost while it was under way: the next leader goes on.
       if (!this.#stopped) {
         this.#o.logger.error("the round over the cluster's members failed", { error: errorText(error) });
       }
@@ -312,8 +313,10 @@ export class Cluster implements PeerAnswers {
   }
 
   #armRound(): void {
-    const others = this.#o.log.configuration().config.servers.length > 1 || this.servers().length > 1;
-    if (this.#stopped || !(this.#o.log.isLeader ? others : this.#forming.pending)) return;
+    const { log, state } = this.#o;
+    const others = log.configuration().config.servers.length > 1 || this.servers().length > 1;
+    const wanted = log.isLeader ? others || state.clusterId === "" : this.#forming.pending;
+    if (this.#stopped || !wanted) return;
     this.#cancelRound = this.#o.clock.after(ROUND_MS, () => this.#kick());
   }
 

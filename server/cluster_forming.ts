@@ -69,14 +69,7 @@ export class Forming {
     const alive = this.#o.alive();
     const wrong = alive.find((m) => m.id !== id && m.expect !== 0 && m.expect !== expect);
     if (wrong) {
-      const what = wrong.expect === 1
-        ? "has bootstrap_expect = 1 and leads on its own"
-        : "expects another number";
-      this.#tell(
-        "error",
-        `no cluster is formed: server ${wrong.name} ${what} (bootstrap_expect ${wrong.expect} there, ${expect} here): ` +
-          "set the same bootstrap_expect on all servers",
-      );
+      this.#tellWrong(wrong);
       return null;
     }
     const voters = alive.filter((m) => m.expect === expect && !m.nonVoter);
@@ -89,6 +82,21 @@ export class Forming {
     }
     if (voters.length < expect || !voters.some((m) => m.id === id)) return null;
     return voters.map((m) => raftServer(m, true)).sort((a, b) => a.id < b.id ? -1 : 1);
+  }
+
+  #tellWrong({ name, expect }: ServerMember): void {
+    if (expect === 1) {
+      this.#tell(
+        "info",
+        `server ${name} leads on its own (bootstrap_expect = 1): this server waits to be added to it`,
+      );
+      return;
+    }
+    this.#tell(
+      "error",
+      `no cluster is formed: server ${name} expects another number of servers (bootstrap_expect ${expect} there, ` +
+        `${this.#o.expect} here): set the same on all`,
+    );
   }
 
   async #found(servers: RaftServer[]): Promise<void> {
