@@ -27,6 +27,8 @@ const RETRY_MS = 100;
 /** An answer's head must come within this beyond what the request itself waits. */
 const ANSWER_MAX_MS = 60_000;
 const BLOCKING_MAX_MS = 10 * 60_000;
+/** Shorter than the shortest election timeout (replica.ts), so that clocks may differ in speed. */
+const LEASE_MS = 350;
 const IN_FLIGHT_MAX = 8_192;
 const HELD_MAX_BYTES = 128 * 1024 * 1024;
 
@@ -53,6 +55,9 @@ interface Outgoing {
 export class Serving {
   readonly leaders: LeaderWatch;
   #inFlight = 0;
+  /** When (monotonic) the last round began that a majority answered to. */
+  #confirmedMs = -Infinity;
+  #confirming: Promise<void> | null = null;
   #heldBytes = 0;
 
   constructor(private readonly options: ServingOptions) {
@@ -67,9 +72,10 @@ export class Serving {
 
   /** Answers here if this server leads or the request is content with any, otherwise through the leader. */
   async answer(q: Exchange, api: Api, handler: Handler): Promise<Response> {
-    const { log } = this.options.server;
-    if (log.isLeader && q.method === "GET" && !q.options.consistent) return await handler(q, api);
-    if (q.method === "GET" && q.options.stale) return await handler(q, api);
+    if (q.method === "GET") {
+      const { stale, consistent } = q.options;
+      if (stale || (!consistent && this.#leadsSurely())) return await handler(q, api);
+    }
     return await this.atLeader(q, api, handler, { repeatable: "ids" });
   }
 
@@ -113,6 +119,27 @@ export class Serving {
     throw new NotLeaderError("");
   }
 
+  /** No other server can have been elected without this one knowing: a majority heard of it within LEASE_MS. */
+  #leadsSurely(): boolean {
+    const { log, clock } = this.options.server;
+    if (!log.isLeader) return false;
+    return this.#confirmedMs + LEASE_MS >= clock.monotonicMs() || log.peers().length === 1;
+  }
+
+  /** One round to the others for all default reads of the next LEASE_MS: a leader that was paused must not answer. */
+  async #confirm(): Promise<void> {
+    const { log, clock } = this.options.server;
+    const arrivedMs = clock.monotonicMs();
+    // A round that began long before this read came proves nothing for it: then it is the next one's turn.
+    while (this.#confirmedMs + LEASE_MS < arrivedMs && log.peers().length > 1) {
+      const beganMs = clock.monotonicMs();
+      this.#confirming ??= log.barrier().then(() => {
+        this.#confirmedMs = beganMs;
+      }).finally(() => this.#confirming = null);
+      await this.#confirming;
+    }
+  }
+
   /** Null: leadership was lost, and the next leader may be asked. */
   async #here(
     q: Exchange,
@@ -122,7 +149,7 @@ export class Serving {
   ): Promise<Response | null> {
     const isRead = q.method === "GET";
     try {
-      if (isRead && q.options.consistent) await this.options.server.log.barrier();
+      if (isRead) await (q.options.consistent ? this.options.server.log.barrier() : this.#confirm());
       return isRead || repeatable === "reads" ? await handler(q, api) : await once(q, api, handler);
     } catch (error) {
       if (!(error instanceof NotLeaderError)) throw error;
