@@ -30,6 +30,7 @@ import {
 import { decideGroup, groupIsUp, groupStatus, type Member } from "./lifecycle.ts";
 import type { DeviceAllocation, LocalState, StoredAllocation } from "./local_state.ts";
 import type { AllocServices, ServiceSink } from "./services.ts";
+import { TaskSchedules } from "./schedule.ts";
 import { createTask, type TaskRules } from "./task.ts";
 import * as events from "./task_events.ts";
 import { listErrors, PrepareError, TaskRunner } from "./task_runner.ts";
@@ -70,6 +71,7 @@ export class AllocationRunner {
   #deciding = false;
   #again = false;
   #timers = new Map<"shutdown" | "duration", () => void>();
+  readonly schedules: TaskSchedules;
   #whenDone: (() => void)[] = [];
   #detached = false;
   /** When it became terminal, ms since 1970. */
@@ -102,6 +104,7 @@ export class AllocationRunner {
         }),
       );
     }
+    this.schedules = new TaskSchedules(() => this.tasks.values(), host.clock);
     if (this.isTerminal) this.finishedAtMs = nowMs();
   }
 
@@ -269,6 +272,8 @@ export class AllocationRunner {
 
   #makeReady(): void {
     if (this.#detached) return;
+    // Before anybody's turn comes: what is outside of its times does not start.
+    if (!this.#stopping) this.schedules.follow();
     this.#ready = true;
     if (!this.#stopping && this.group.MaxRunDuration !== null) this.#limitDuration(this.group.MaxRunDuration);
     this.#observe();
@@ -317,6 +322,7 @@ export class AllocationRunner {
   }
 
   #endTimers(): void {
+    this.schedules.stop();
     for (const cancel of this.#timers.values()) cancel();
     this.#timers.clear();
   }
@@ -331,6 +337,7 @@ export class AllocationRunner {
       runner.input({ t: "rules", rules: taskRules(this.alloc.Job, task) });
     }
     this.services?.changed();
+    if (this.#ready && !this.#stopping) this.schedules.follow();
   }
 
   // --- Preparing -----------------------------------------------------------------------------------------------

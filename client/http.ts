@@ -9,6 +9,7 @@ import type { AllocationRunner } from "./allocation.ts";
 import { allocationStats } from "./allocation_stats.ts";
 import type { Client } from "./client.ts";
 import { fsApi } from "./http_fs.ts";
+import type { Override } from "./schedule.ts";
 import { HostStats, TaskStats } from "./stats.ts";
 
 const NOT_COLLECTABLE = "No such allocation on client, or allocation not eligible for GC";
@@ -50,7 +51,7 @@ export function clientApi(client: Client, clock: Clock): (request: Request) => P
     if (!(await client.collect(c.req.param("id")))) throw new ApiError(500, NOT_COLLECTABLE);
     return new Response(null, { status: 200 });
   });
-  app.all(`${alloc}/pause`, (c) => pause(c));
+  app.all(`${alloc}/pause`, (c) => pause(c, find));
   app.post(`${alloc}/exec`, async (c) => {
     const { execInTask } = await import("./exec.ts");
     return await execInTask(find(c.req.param("id")), c.req.raw);
@@ -134,15 +135,24 @@ async function restart(c: Context, runner: AllocationRunner): Promise<Response> 
   return c.json({ Index: 0 });
 }
 
-/** Task schedules are an Enterprise feature of the reference; the answers are its own (api 358, 359). */
-async function pause(c: Context): Promise<Response> {
-  if (c.req.method === "PUT" || c.req.method === "POST") {
-    const state = stringOf(await readBody(c), "ScheduleState");
-    if (!["run", "pause", "scheduled", ""].includes(state)) {
-      throw new ApiError(400, "Not a valid task schedule state");
-    }
+/**
+ * The schedule of a task, set aside by hand or followed again. For tasks without one the answers are the reference's
+ * (api 358, 359), which has schedules in its Enterprise version only.
+ */
+async function pause(c: Context, find: (id: string) => AllocationRunner): Promise<Response> {
+  const isWrite = c.req.method === "PUT" || c.req.method === "POST";
+  const body = isWrite ? await readBody(c) : {};
+  const wanted = isWrite ? stringOf(body, "ScheduleState") || "scheduled" : "";
+  if (isWrite && wanted !== "run" && wanted !== "pause" && wanted !== "scheduled") {
+    throw new ApiError(400, "Not a valid task schedule state");
   }
-  throw new ApiError(500, "Enterprise only");
+  const runner = find(c.req.param("id") ?? "");
+  const name = (isWrite ? stringOf(body, "Task") : c.req.query("task")) || [...runner.tasks.keys()][0]!;
+  const task = runner.tasks.get(name);
+  if (!task) throw new ApiError(500, `Could not find task runner for task: ${name}`);
+  if (!task.task.Schedule) throw new ApiError(500, "Enterprise only");
+  if (isWrite) runner.schedules.override(task, wanted as Override);
+  return c.json(isWrite ? { Index: 0 } : task.machine.api.Paused || "scheduled");
 }
 
 const META_KEY = /^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*$/;

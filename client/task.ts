@@ -15,7 +15,7 @@ import type { Draft } from "./task_events.ts";
 /**
  * waiting: for its turn in the group · preparing: directory, artifacts, templates · starting: the driver is asked ·
  * running · delaying: runs on for shutdown_delay, then is stopped · stopping: told to end · backoff: ended, will be
- * started again · dead.
+ * started again · held: outside of its schedule or paused by hand, nothing runs · dead.
  */
 export type Phase =
   | "waiting"
@@ -25,7 +25,11 @@ export type Phase =
   | "delaying"
   | "stopping"
   | "backoff"
+  | "held"
   | "dead";
+
+/** Whether a task may run, by its schedule or by hand: as TaskState.Paused shows it. */
+export type PauseState = "" | "scheduled_pause" | "force_pause" | "force_run";
 
 /** What of the job file decides about restarts and stops; fixed for one version of the job. */
 export interface TaskRules {
@@ -39,6 +43,7 @@ export interface TaskRules {
 /** Why a stop is under way. */
 type Intent =
   | { kind: "kill"; failed: boolean }
+  | { kind: "hold" }
   | { kind: "restart"; reason: string; countsAsFailure: boolean };
 
 /** Plain JSON: stored as it is and read back after the agent's restart. */
@@ -71,6 +76,8 @@ export type TaskInput =
   | { t: "kill"; draft: Draft | null; failed: boolean; noShutdownDelay: boolean }
   | { t: "restart"; reason: string; countsAsFailure: boolean }
   | { t: "stopFailed"; message: string }
+  /** Its time has come, or is over. */
+  | { t: "pause"; state: PauseState }
   /** A line for the history that changes nothing else. */
   | { t: "note"; draft: Draft }
   /** Another version of the job with the same task. */
@@ -132,12 +139,15 @@ export function step(state: TaskMachine, input: TaskInput, context: StepContext)
   switch (input.t) {
     case "open":
       if (state.phase !== "waiting") return same(state);
+      if (isHeld(state)) return to(state, "held", []);
       return to(log(state, events.taskSetup("Building Task Directory"), context), "preparing", [{
         e: "prepare",
       }]);
     case "prepared":
       if (state.phase !== "preparing") return same(state);
-      return to({ ...state, prepared: true }, "starting", [{ e: "start" }]);
+      return isHeld(state)
+        ? to({ ...state, prepared: true }, "held", [])
+        : to({ ...state, prepared: true }, "starting", [{ e: "start" }]);
     case "prepareFailed":
       return onPrepareFailed(state, input, context);
     case "started":
@@ -155,6 +165,8 @@ export function step(state: TaskMachine, input: TaskInput, context: StepContext)
     case "stopFailed":
       // The exit is still waited for: a task that runs is never called dead.
       return { state: log(state, events.driverFailure(input.message), context), effects: [] };
+    case "pause":
+      return onPause(state, input.state, context);
     case "note":
       return { state: log(state, input.draft, context), effects: [] };
     case "rules":
@@ -224,6 +236,7 @@ function onExited(state: TaskMachine, result: ExitResult, context: StepContext):
     }
     return prepend(cleanup, backoff(next, { delayNs: 0, reason: "" }, context));
   }
+  if (intent?.kind === "hold") return prepend(cleanup, hold(next));
   const success = result.exitCode === 0 && result.signal === 0 && result.error === undefined;
   return prepend(cleanup, ended(next, { success, recoverable: true }, context));
 }
@@ -254,6 +267,8 @@ function onKill(
       const dead = die(logKilling(note(state), context), input.failed, null, context);
       return prepend([{ e: "cancelTimer" }], dead);
     }
+    case "held":
+      return die(logKilling(note(state), context), input.failed, null, context);
     case "starting":
       return same({ ...logKilling(note(state), context), intent });
     case "running": {
@@ -272,6 +287,26 @@ function onKill(
       return same({ ...logKilling(note(state), context), intent });
     default:
       return assertNever(state.phase, "phase");
+  }
+}
+
+/** What runs is stopped and waits; what waits is started. The rest looks at it when its turn comes. */
+function onPause(state: TaskMachine, pause: PauseState, context: StepContext): TaskStep {
+  const wasHeld = isHeld(state);
+  const next = { ...state, api: { ...state.api, Paused: pause } };
+  if (state.phase === "dead" || isHeld(next) === wasHeld) return same(next);
+  if (wasHeld) return state.phase === "held" ? resume(log(next, events.resuming(), context)) : same(next);
+  switch (state.phase) {
+    case "running":
+      return to({ ...log(next, events.pausing(), context), intent: { kind: "hold" } }, "stopping", [
+        stopEffect(next),
+      ]);
+    case "starting":
+      return same(next.intent === null ? { ...next, intent: { kind: "hold" } } : next);
+    case "backoff":
+      return prepend([{ e: "cancelTimer" }], hold(log(next, events.pausing(), context)));
+    default:
+      return same(next);
   }
 }
 
@@ -326,6 +361,7 @@ function onRecovered(state: TaskMachine, context: StepContext): TaskStep {
       };
     case "waiting":
     case "running":
+    case "held":
     case "dead":
       return same(state);
     default:
@@ -350,6 +386,7 @@ function onLost(state: TaskMachine, context: StepContext): TaskStep {
   if (state.intent?.kind === "kill") {
     return die({ ...gone, intent: null }, state.intent.failed, events.killed(), context);
   }
+  if (state.intent?.kind === "hold") return hold({ ...gone, intent: null, prepared: false });
   // Not the task's fault: it does not count against its restart policy. Its directory may be gone as well.
   return backoff(
     { ...gone, intent: null, prepared: false },
@@ -412,7 +449,18 @@ function backoff(
   return to(next, "backoff", [{ e: "timer", delayNs: restart.delayNs }]);
 }
 
+function isHeld(state: TaskMachine): boolean {
+  return state.api.Paused === "scheduled_pause" || state.api.Paused === "force_pause";
+}
+
+/** Ended because its time was over; it may have come again meanwhile. */
+function hold(state: TaskMachine): TaskStep {
+  const next: TaskMachine = { ...state, resumeAtMs: 0, api: { ...state.api, State: "pending" } };
+  return isHeld(next) ? to(next, "held", []) : resume(next);
+}
+
 function resume(state: TaskMachine): TaskStep {
+  if (isHeld(state)) return to({ ...state, resumeAtMs: 0 }, "held", []);
   const next = { ...state, resumeAtMs: 0 };
   // restart.render_templates: prepared once, but templates are written anew before every start.
   return state.prepared && !state.rules.policy.RenderTemplates

@@ -24,6 +24,8 @@ const text = (Type: string, message: string): Draft => ({
 export const received = (): Draft => ({ Type: "Received", DisplayMessage: "Task received by client" });
 export const taskSetup = (message: string): Draft => text("Task Setup", message);
 export const started = (): Draft => ({ Type: "Started", DisplayMessage: "Task started by client" });
+export const pausing = (): Draft => text("Pausing", "Task is paused: it is outside of its schedule");
+export const resuming = (): Draft => text("Resuming", "Task is started: its scheduled time has come");
 export const allocUnhealthy = (message: string): Draft => text("Alloc Unhealthy", message);
 export const hookFailed = (message: string): Draft => text("Task hook failed", message);
 export const hookMessage = (message: string): Draft => text("Task hook message", message);

@@ -192,9 +192,6 @@ function identityRefusals(task: Task): string[] {
     out.push("identity: this device cannot hand out workload identity tokens; remove env and file");
   }
   if (task.Vault) out.push("vault: this device has no Vault; remove the vault block");
-  if (task.Schedule) {
-    out.push("schedule: task schedules are an Enterprise feature; remove the schedule block");
-  }
   if (Array.isArray(task.Secrets) && task.Secrets.length > 0) {
     out.push("secret: this device has no secret providers; remove the secret block");
   }

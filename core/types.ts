@@ -118,7 +118,7 @@ export interface Task {
   Actions: { Name: string; Command: string; Args: string[] | null }[] | null;
   ScalingPolicies: ScalingPolicy[] | null;
   CSIPluginConfig: unknown;
-  Schedule: unknown;
+  Schedule: TaskSchedule | null;
   Secrets: unknown;
 }
 
@@ -192,6 +192,12 @@ export interface RestartPolicy {
   Delay: number;
   Mode: "fail" | "delay";
   RenderTemplates: boolean;
+}
+
+/** When a task runs: from each time that matches Start (five fields and the year) to End (minute and hour) of that day. */
+export interface TaskSchedule {
+  /** Timezone "Local" is the device's own. */
+  Cron: { Start: string; End: string; Timezone: string };
 }
 
 export interface ReschedulePolicy {

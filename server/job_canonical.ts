@@ -485,7 +485,8 @@ function storeTask(api: Raw, job: Job, target: Record<string, string>): Task {
 }
 
 function storeSchedule(schedule: Raw | null): Raw | null {
-  return schedule && schedule["Cron"] ? schedule : null;
+  const cron = asRaw(schedule?.["Cron"]);
+  return cron ? { Cron: pick(cron, { Start: "", End: "", Timezone: "Local" }) } : null;
 }
 
 function storeLogs(logs: Raw): Raw {

@@ -10,6 +10,7 @@ import { validateGroup } from "./job_validate_group.ts";
 import { validateAffinities, validateConstraints, validateSpreads } from "./job_validate_terms.ts";
 import { jobWarnings } from "./job_warnings.ts";
 import { formatMultiError } from "./multi_error.ts";
+import { scheduleErrors } from "./schedule_check.ts";
 import { isParameterized } from "./state_status.ts";
 
 export { formatMultiError } from "./multi_error.ts";
@@ -82,8 +83,8 @@ function validateUnsupported(job: Job): string[] {
     }
     for (const task of group.Tasks) {
       const name = `task "${task.Name}" in group "${group.Name}"`;
-      if (task.Schedule) {
-        errors.push(`${name} has a schedule block, which is not supported: use a periodic job`);
+      for (const problem of task.Schedule ? scheduleErrors(task.Schedule, isTimeZone) : []) {
+        errors.push(`${name}: ${problem}`);
       }
       if (task.Resources.NUMA && task.Resources.NUMA.Affinity !== "none") {
         errors.push(`${name} asks for NUMA affinity, which is not supported: remove the numa block`);
