@@ -21,7 +21,7 @@ export const OWN_METRICS_MAX = 32;
  * deciding nor applying one holds requests and heartbeats up. A job that has many already gets larger portions, because
  * every portion looks at all of them.
  */
-const PLACEMENTS_MIN = 1000;
+const PLACEMENTS_MIN = 500;
 const PLACEMENTS_MAX = 3000;
 const PORTION_OF_JOB = 0.05;
 /** Stops cost less, and nothing is searched for them. */
