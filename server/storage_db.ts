@@ -11,13 +11,13 @@ import { assert } from "../core/assert.ts";
 import { AssertionError, errorText, StorageError } from "../core/errors.ts";
 import type { Entry, EntryKind, HardState, SnapshotMeta } from "./raft_types.ts";
 import { blockChecksum, packBlock, unpackBlock } from "../core/snapshot_codec.ts";
-import { Mark, type MarkValue, voteMark } from "./storage_mark.ts";
+import { judgeLoss, type MarkValue, voteMark } from "./storage_loss.ts";
+import { Mark } from "./storage_mark.ts";
 import {
   EMPTY_FLOOR,
   floorOf,
   isSame,
   type LogFloor,
-  type LostTail,
   missingBlock,
   type SnapshotBase,
   type StorageWrite,
@@ -212,7 +212,15 @@ export class StorageDb {
       floor: covered ? floorOf(newest) : floor,
       lastIndex: this.#lastIndex,
     };
-    const lost = this.#lossBetween(mark, to, end.what);
+    const lost = judgeLoss(mark, {
+      hard,
+      lastIndex: this.#lastIndex,
+      seen: to,
+      what: end.what,
+      termOf: (index) => this.#termOf(index),
+      path: this.#options.path,
+      accepted: this.#isAccepted(),
+    });
     if (lost) stored.lost = lost;
     if (lost || covered) this.#damaged = { after: end.index, floor: covered ? stored.floor : null };
     return stored;
@@ -250,40 +258,6 @@ export class StorageDb {
         ? error.message.slice(0, error.message.indexOf(":"))
         : `Log entry ${index} cannot be read (${errorText(error)})`;
     }
-  }
-
-  #lossBetween(mark: MarkValue | null, to: number, what: string): LostTail | null {
-    const { path } = this.#options;
-    const hard = this.#hard;
-    const from = this.#lastIndex + 1;
-    const term = Math.max(hard.term, mark?.term ?? 0);
-    const override =
-      `To give up what is lost instead, write ${this.#lastIndex} into the file ${path}.accept-loss`;
-    const lost = { from, to, term, override, accepted: this.#isAccepted() };
-    if (to >= from) {
-      return {
-        ...lost,
-        what: what ||
-          `The log in ${path} ends at entry ${this.#lastIndex}, but entry ${to} was durable: ${path}-wal was damaged or removed`,
-      };
-    }
-    // Fewer and newer entries stood here, or another vote.
-    if (mark && mark.lastTerm > this.#termOf(mark.index)) {
-      return {
-        ...lost,
-        from: mark.index,
-        to: mark.index,
-        what: `Log entry ${mark.index} is not the one that was durable: ${path}-wal was damaged or removed`,
-      };
-    }
-    const voteIsGone = mark && (mark.term > hard.term ||
-      (mark.term === hard.term && mark.vote !== 0 && mark.vote !== voteMark(hard.vote)));
-    if (!voteIsGone) return null;
-    return {
-      ...lost,
-      to: 0,
-      what: `The vote of term ${mark.term} is gone: ${path}-wal was damaged or removed`,
-    };
   }
 
   #termOf(index: number): number {

@@ -5,15 +5,7 @@
 // costs nothing, survives kill -9, and after a power cut an older mark only sees less. A mark that cannot be read is none.
 import { closeSync, fdatasyncSync, openSync, readSync, writeSync } from "node:fs";
 import { crc32 } from "node:zlib";
-
-export interface MarkValue {
-  /** Last entry and its term; term 0 where it is not known. */
-  index: number;
-  lastTerm: number;
-  /** The durable vote: its term and the CRC-32 of its text, 0 for none. */
-  term: number;
-  vote: number;
-}
+import type { MarkValue } from "./storage_loss.ts";
 
 /** Four numbers and their checksum. Older marks hold the index only, and a checksum behind it. */
 const BYTES = 36;
@@ -54,10 +46,6 @@ export class Mark {
   close(): void {
     closeSync(this.#file);
   }
-}
-
-export function voteMark(vote: string): number {
-  return vote === "" ? 0 : crc32(vote);
 }
 
 function checksum(view: DataView, bytes: number): number {
