@@ -101,6 +101,11 @@ export class Gossip<Token> {
     return [this.self, ...others.sort((a, b) => a.name < b.name ? -1 : 1).map(memberView)];
   }
 
+  /** Nobody else is known: time may stand still until somebody is. */
+  get alone(): boolean {
+    return this.#table.size === 0;
+  }
+
   get awareness(): number {
     return this.#awareness;
   }
@@ -157,6 +162,11 @@ export class Gossip<Token> {
   #makeLeave(known: Known, prune: boolean): void {
     if (known.record.status === "left" && !prune) return;
     this.#replace({ ...known.record, status: "left", by: this.#self.name, pruned: prune, ageMs: 0 });
+  }
+
+  /** Time begins to pass again after this server was alone. */
+  wake(nowMs: number): void {
+    this.#lastTickMs = nowMs;
   }
 
   // --- The four calls --------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
-// Encryption of gossip: AES-256-GCM (AES-128 for keys of 16 bytes, which Nomad also takes) under a ring of keys, one of which (the primary, first in the list) encrypts, while
-// each may decrypt, so that keys can be changed one server after the other. Knows neither file nor wire.
+// Encryption of gossip: AES-256-GCM (AES-128 for keys of 16 bytes, which Nomad also takes) under a ring of keys. One
+// of them (the primary, first in the list) encrypts, while each may decrypt, so that keys can be changed one server
+// after the other. Knows neither file nor wire.
 //
 // Invariants: keys never stand in an error or a log line; without a key there is no ring (gossip is plain then).
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";

@@ -268,12 +268,20 @@ export class GossipNode implements Membership {
 
   // --- Driving the core ------------------------------------------------------------------------------------------
 
+  /** A server that is alone has no timer. */
   #tickLater(): void {
+    if (this.#cancelTick || !this.#running || this.#core.alone) return;
+    this.#core.wake(this.#o.clock.monotonicMs());
+    this.#scheduleTick();
+  }
+
+  #scheduleTick(): void {
     this.#cancelTick = this.#o.clock.after(TICK_MS, () => {
+      this.#cancelTick = null;
       if (!this.#running) return;
       this.#core.tick(this.#o.clock.monotonicMs());
+      if (!this.#core.alone) this.#scheduleTick();
       this.#flush();
-      this.#tickLater();
     });
   }
 
@@ -306,6 +314,7 @@ export class GossipNode implements Membership {
     for (const notice of notices) this.#tell(notice);
     for (const member of changed) this.#changed(member);
     if (changed.length > 0 && !this.#left) this.#peers.later(() => this.#known());
+    this.#tickLater();
     const sent: Promise<void>[] = [];
     for (const outgoing of messages) {
       if (outgoing.replyTo) outgoing.replyTo(outgoing.message);
