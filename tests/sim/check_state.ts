@@ -153,10 +153,11 @@ function textOf(changes: Changes): string {
   for (const { Name, ModifyIndex, Description } of changes.namespaces) {
     parts.push(Name, ModifyIndex, Description);
   }
-  for (const { ID } of [...changes.removedJobs, ...changes.removedNodes, ...changes.removedAllocs]) {
-    parts.push(ID);
-  }
-  parts.push(...changes.removedEvals, ...changes.removedDeployments);
+  // A purge finds what it removes in the order of rows, which a snapshot does not keep.
+  const removed = [...changes.removedJobs, ...changes.removedNodes, ...changes.removedAllocs].map(({ ID }) =>
+    ID
+  );
+  parts.push(...removed.sort(), ...[...changes.removedEvals, ...changes.removedDeployments].sort());
   for (const { Name } of changes.removedNamespaces) parts.push(Name);
   return parts.join(" ");
 }
