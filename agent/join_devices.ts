@@ -2,7 +2,7 @@
 // handed to the session, which dials. Looked up anew when the connection has been gone for a while: all servers may
 // have moved behind a name or a provider meanwhile.
 import type { Clock } from "../core/env.ts";
-import { Joiner, type JoinerOptions } from "./joiner.ts";
+import { type Attempt, Joiner, type JoinerOptions } from "./joiner.ts";
 import type { JoinSettings } from "./join_settings.ts";
 
 /** What is needed of the device's session (client/session.ts). */
@@ -73,7 +73,7 @@ export class DeviceJoin {
     });
   }
 
-  async #attempt(addresses: string[]): Promise<string | null> {
+  async #attempt(addresses: string[]): Promise<Attempt> {
     const { clock } = this.#o;
     this.#wasConnected = this.#session.connected;
     this.#session.offerServers(addresses);
@@ -81,8 +81,8 @@ export class DeviceJoin {
     while (!this.#session.connected && !this.#wasConnected && !this.#stopped && clock.monotonicMs() < endMs) {
       await pause(clock, POLL_MS);
     }
-    if (this.#session.connected || this.#wasConnected) return null;
-    return `no server answers at ${addresses.join(", ")}`;
+    if (this.#session.connected || this.#wasConnected) return "joined";
+    return { failed: `no server answers at ${addresses.join(", ")}` };
   }
 }
 

@@ -4,7 +4,7 @@ import { formatHostPort } from "../core/resolve.ts";
 import { SERF_PORT } from "../server/gossip_node.ts";
 import type { Membership } from "../server/membership.ts";
 import type { JoinSettings } from "./join_settings.ts";
-import { discover, Joiner, type JoinerOptions } from "./joiner.ts";
+import { type Attempt, discover, Joiner, type JoinerOptions } from "./joiner.ts";
 
 export type JoinServersOptions =
   & JoinSettings
@@ -42,14 +42,17 @@ async function startJoin(membership: Membership, options: JoinServersOptions): P
   );
 }
 
-/** It worked when there is somebody else, or when the list names nobody but this server. */
-async function attempt(membership: Membership, addresses: string[]): Promise<string | null> {
+/** It worked when there is somebody else. */
+async function attempt(membership: Membership, addresses: string[]): Promise<Attempt> {
   const own = formatHostPort(membership.self);
   const others = addresses.filter((address) => address !== own);
-  if (others.length === 0) return null;
+  if (others.length === 0) return hasCompany(membership) ? "joined" : "alone";
   const { joined, errors } = await membership.join(others);
-  if (membership.members().slice(1).some(({ status }) => status === "alive")) return null;
+  if (hasCompany(membership)) return "joined";
   // Whoever answered was this server itself, under another of its addresses.
-  if (joined > 0 && errors.length === 0) return null;
-  return errors.map(({ message }) => message).join("; ") || "nobody answered";
+  if (joined > 0 && errors.length === 0) return "alone";
+  return { failed: errors.map(({ message }) => message).join("; ") || "nobody answered" };
 }
+
+const hasCompany = (membership: Membership) =>
+  membership.members().slice(1).some(({ status }) => status === "alive");

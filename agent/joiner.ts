@@ -59,14 +59,19 @@ async function addressesOf(entry: string, options: DiscoverOptions): Promise<str
   return resolved.flat().map(formatHostPort);
 }
 
+/**
+ * What became of an attempt. `alone`: the addresses are this server's own; behind a name or a provider others may show up
+ * later, so it is looked again, without a word and without counting.
+ */
+export type Attempt = "joined" | "alone" | { failed: string };
+
 export interface JoinerOptions extends DiscoverOptions {
   entries: readonly string[];
   retryIntervalMs: number;
   retryMax: number;
   clock: Clock;
   logger: Logger;
-  /** Tries the addresses; null when it worked, else why not. */
-  attempt(addresses: string[]): Promise<string | null>;
+  attempt(addresses: string[]): Promise<Attempt>;
   /** retry_max attempts were in vain. */
   onExhausted(message: string): void;
 }
@@ -114,32 +119,36 @@ export class Joiner {
 
   async #run(): Promise<void> {
     this.#running = true;
-    const failure = await this.#attempt();
+    const outcome = await this.#attempt();
     this.#running = false;
     if (this.#stopped) return;
-    const { logger, retryMax, retryIntervalMs, clock } = this.#o;
-    if (failure === null) return logger.info("retry join completed");
-    logger.warn("join failed", { error: failure, retry: `${retryIntervalMs / 1000}s` });
-    if (retryMax > 0 && ++this.#attempts > retryMax) {
-      logger.error("max join retry exhausted, exiting");
-      return this.#o.onExhausted(
-        `Joining failed ${this.#attempts} times (retry_max = ${retryMax}): ${failure}`,
-      );
-    }
+    const { logger, retryIntervalMs, clock } = this.#o;
+    if (outcome === "joined") return logger.info("retry join completed");
+    if (outcome !== "alone" && this.#isLast(outcome.failed)) return;
     this.#cancel = clock.after(retryIntervalMs, () => {
       this.#cancel = null;
       void this.#run();
     });
   }
 
-  async #attempt(): Promise<string | null> {
+  /** Says that an attempt failed; true when there is no other. */
+  #isLast(why: string): boolean {
+    const { logger, retryMax, retryIntervalMs } = this.#o;
+    logger.warn("join failed", { error: why, retry: `${retryIntervalMs / 1000}s` });
+    if (retryMax === 0 || ++this.#attempts <= retryMax) return false;
+    logger.error("max join retry exhausted, exiting");
+    this.#o.onExhausted(`Joining failed ${this.#attempts} times (retry_max = ${retryMax}): ${why}`);
+    return true;
+  }
+
+  async #attempt(): Promise<Attempt> {
     try {
       const { addresses, errors } = await discover(this.#entries, this.#o);
-      if (addresses.length === 0) return errors.join("; ") || "no join address can be used";
+      if (addresses.length === 0) return { failed: errors.join("; ") || "no join address can be used" };
       for (const error of errors) this.#o.logger.warn("discovering join addresses failed", { error });
       return await this.#o.attempt(addresses);
     } catch (error) {
-      return errorText(error);
+      return { failed: errorText(error) };
     }
   }
 }

@@ -155,7 +155,7 @@ function joiner(options: Partial<JoinerOptions>): { lines: string[]; ended: stri
     retryMax: 0,
     clock: systemClock,
     logger,
-    attempt: () => Promise.resolve("nobody there"),
+    attempt: () => Promise.resolve({ failed: "nobody there" }),
     onExhausted: (message) => void ended.push(message),
     ...options,
   });
@@ -166,7 +166,8 @@ test("a joiner tries until it works, with all addresses each time", async () => 
   const tried: string[][] = [];
   const { lines, joiner: it } = joiner({
     entries: ["10.0.0.1", "10.0.0.2:1"],
-    attempt: (addresses) => Promise.resolve(tried.push(addresses) < 3 ? "nobody there" : null),
+    attempt: (addresses) =>
+      Promise.resolve(tried.push(addresses) < 3 ? { failed: "nobody there" } : "joined"),
   });
   it.start();
   await until(() => lines.some((line) => line.includes("retry join completed")), "the end");
@@ -178,7 +179,7 @@ test("retry_max more attempts after the first, then it ends with the reason", as
   let attempts = 0;
   const { lines, ended, joiner: it } = joiner({
     retryMax: 2,
-    attempt: () => Promise.resolve(`nobody there ${++attempts}`),
+    attempt: () => Promise.resolve({ failed: `nobody there ${++attempts}` }),
   });
   it.start();
   await until(() => ended.length > 0, "the end");
@@ -187,11 +188,29 @@ test("retry_max more attempts after the first, then it ends with the reason", as
   assert.ok(lines.some((line) => /error max join retry exhausted, exiting/.test(line)));
 });
 
+test("a name that only stands for this server so far is looked up again, without a word and without end", async () => {
+  const tried: string[][] = [];
+  let hosts = ["10.0.0.1"];
+  const { lines, ended, joiner: it } = joiner({
+    entries: ["servers.example"],
+    retryMax: 1,
+    lookup: () => Promise.resolve(hosts),
+    attempt(addresses) {
+      if (tried.push(addresses) === 4) hosts = ["10.0.0.1", "10.0.0.2"];
+      return Promise.resolve(addresses.length === 1 ? "alone" : "joined");
+    },
+  });
+  it.start();
+  await until(() => lines.some((line) => line.includes("retry join completed")), "the end");
+  assert.deepEqual(tried.at(-1), ["10.0.0.1:4648", "10.0.0.2:4648"]);
+  assert.deepEqual([lines.filter((line) => line.startsWith("warn")), ended], [[], []]);
+});
+
 test("an unknown provider is one ERROR line, and the other entries go on without it", async () => {
   const tried: string[][] = [];
   const { lines, joiner: it } = joiner({
     entries: ["provider=aws tag_key=a tag_value=b", "10.0.0.1"],
-    attempt: (addresses) => Promise.resolve(tried.push(addresses) < 3 ? "not yet" : null),
+    attempt: (addresses) => Promise.resolve(tried.push(addresses) < 3 ? { failed: "not yet" } : "joined"),
   });
   it.start();
   await until(() => tried.length === 3, "three attempts");
@@ -203,7 +222,10 @@ test("an unknown provider is one ERROR line, and the other entries go on without
 
 test("a joiner that is stopped tries no more", async () => {
   let attempts = 0;
-  const { joiner: it } = joiner({ attempt: () => Promise.resolve(`${++attempts}`), retryIntervalMs: 1 });
+  const { joiner: it } = joiner({
+    attempt: () => Promise.resolve({ failed: `${++attempts}` }),
+    retryIntervalMs: 1,
+  });
   it.start();
   await until(() => attempts > 2, "attempts");
   it.stop();
@@ -349,6 +371,12 @@ test("a device finds its server through a provider, and starts in spite of one t
     ),
   );
   assert.ok(device.client!.session.servers.includes(`127.0.0.1:${server.config.advertise.rpc.port}`));
+  const members = await device.api.get<{ ServerName: string; Members: { Name: string }[] }>(
+    "/v1/agent/members",
+  );
+  assert.deepEqual([members.ServerName, members.Members.map(({ Name }) => Name)], ["server", [
+    "server.global",
+  ]]);
 });
 
 test("a gossip key that is none is refused without being shown", () => {
