@@ -141,8 +141,8 @@ export class Cluster implements PeerAnswers {
     this.#forming.stop();
     const members = log.configuration().config.servers;
     if (members.length > 1 && members.some((s) => s.id === config.id)) {
+      await this.handOver();
       try {
-        if (log.isLeader) await log.transferLeadership();
         await this.#askToBeRemoved();
       } catch (error) {
         logger.error("leaves without having been removed from the log's members", {
@@ -151,6 +151,18 @@ export class Cluster implements PeerAnswers {
       }
     }
     await membership?.leave();
+  }
+
+  /** Gives leadership to another server, if there is one, so that nobody has to notice the silence of this one. */
+  async handOver(): Promise<void> {
+    const { log, logger } = this.#o;
+    if (!log.isLeader || log.configuration().config.servers.length === 1) return;
+    try {
+      await log.transferLeadership();
+      logger.info("handed leadership over");
+    } catch (error) {
+      logger.warn("stops without having handed leadership over", { error: errorText(error) });
+    }
   }
 
   async #askToBeRemoved(): Promise<void> {

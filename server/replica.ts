@@ -689,11 +689,12 @@ class RaftReplica implements Replica {
     }
     this.#kick();
     const { term } = this.#raft;
-    const endMs = this.#o.clock.monotonicMs() + 2 * this.#tuning.electionTicks * this.#tuning.tickMs;
-    const cancel = this.#o.clock.after(endMs - this.#o.clock.monotonicMs(), () => this.#changed());
-    await this.#until(() =>
-      this.#raft.term !== term || !this.isLeader || this.#o.clock.monotonicMs() >= endMs
-    );
+    let late = false;
+    const cancel = this.#o.clock.after(2 * this.#tuning.electionTicks * this.#tuning.tickMs, () => {
+      late = true;
+      this.#changed();
+    });
+    await this.#until(() => this.#raft.term !== term || !this.isLeader || late);
     cancel();
     if (this.isLeader && this.#raft.term === term) {
       throw new ApiError(

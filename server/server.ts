@@ -131,6 +131,7 @@ export class Server implements ServerContext {
 
   /** Stops in order; the state on disk is complete at every moment, so this loses nothing and hurries nothing. */
   async stop(): Promise<void> {
+    await this.cluster.handOver();
     this.leader.stop();
     this.devices.closeAll("the server is stopping");
     this.hops.close();

@@ -71,6 +71,17 @@ test(
   },
 );
 
+test("a leader that only stops hands over too, and stays a member", SLOW, async () => {
+  const servers = await three();
+  const leader = await leaderOf(servers);
+  const others = servers.filter((server) => server !== leader);
+  await stop(leader);
+  assert.ok(leader.logged(/handed leadership over/));
+  const next = await leaderOf(others);
+  await writeReaches(next, others.find((server) => server !== next)!, "after");
+  assert.equal(next.members, "a b c");
+});
+
 test("a dead server that is forced to leave is out at once, also when it is forgotten", SLOW, async () => {
   const servers = await three();
   const leader = await leaderOf(servers);
