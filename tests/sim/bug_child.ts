@@ -1,0 +1,17 @@
+// Runs seeds until one fails; started by bug_runner.ts in a copy of the sources that holds a planted bug. Arguments:
+// profile, events, seeds ("7" or "1-1000"). Prints one line of JSON: the failure, or null when every seed passed.
+import { writeSync } from "node:fs";
+import process from "node:process";
+import type { Profile } from "./contract.ts";
+import { runSeed } from "./run.ts";
+
+const [profile, events, seeds] = process.argv.slice(2);
+const [first, last] = seeds!.split("-").map(Number);
+
+let found: { seed: number; rule: string; message: string; step: number } | null = null;
+for (let seed = first!; seed <= (last ?? first!) && !found; seed++) {
+  const { failure } = await runSeed({ seed, events: Number(events), profile: profile as Profile });
+  if (failure) found = { seed, rule: failure.rule, message: failure.message, step: failure.step };
+}
+writeSync(1, `${JSON.stringify(found)}\n`);
+process.exit(0);
