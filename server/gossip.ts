@@ -292,8 +292,6 @@ export class Gossip<Token> {
         from: this.#self.name,
         seq,
         target: target.name,
-        host: target.host,
-        port: target.port,
         updates: this.#updatesFor(helper.name),
       });
     }
@@ -329,22 +327,12 @@ export class Gossip<Token> {
   #onProbe(message: ProbeMessage, token: Token | null): void {
     this.#merge(message.updates, message.from);
     if (token === null) return;
-    if (this.#probes.crowded) return this.#answer(token, this.#ack(message, false));
-    const timeoutMs = this.#tuning.probeTimeoutMs * 0.8;
+    // Only known members are pinged for others: nobody can send this server's messages anywhere else.
+    const target = this.#table.get(message.target)?.record;
+    if (!target || this.#probes.crowded) return this.#answer(token, this.#ack(message, false));
+    const endMs = this.#nowMs + this.#tuning.probeTimeoutMs * 0.8;
     const relay = { token, seq: message.seq, from: message.from };
-    const seq = this.#probes.start(message.target, this.#nowMs + timeoutMs, this.#nowMs + timeoutMs, relay);
-    this.#messages.push({
-      to: { host: message.host, port: message.port },
-      replyTo: null,
-      name: message.target,
-      message: {
-        t: "ping",
-        from: this.#self.name,
-        seq,
-        target: message.target,
-        updates: this.#updatesFor(message.target),
-      },
-    });
+    this.#ping(target, this.#probes.start(target.name, endMs, endMs, relay));
   }
 
   #endRelay(seq: number, ok: boolean): void {

@@ -72,7 +72,6 @@ export function decodeMessage(bytes: Uint8Array): WireMessage {
         from,
         seq: integer(fields["seq"], "seq"),
         target: name(fields["target"], "target"),
-        ...endpoint(fields),
         updates: records(fields["updates"]),
       };
     case "ack":

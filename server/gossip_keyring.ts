@@ -150,10 +150,10 @@ export class Keyring implements GossipKeyring {
   }
 
   /** A message of another server about keys. */
-  async answer(message: KeyringMessage): Promise<KeyringMessage> {
+  async answer(message: Extract<KeyringMessage, { t: "challenge" | "keyring" }>): Promise<KeyringMessage> {
     const from = this.#o.self;
     if (message.t === "challenge") return { t: "challenged", from, challenge: this.#challenge() };
-    const { keys, primary, error } = message.t === "keyring" && this.#challenges.delete(message.challenge)
+    const { keys, primary, error } = this.#challenges.delete(message.challenge)
       ? await this.#change(message.operation, message.key)
       : { keys: [], primary: "", error: "the request is too old: try again" };
     return { t: "keys", from, keys, primary, error };

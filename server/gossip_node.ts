@@ -3,12 +3,13 @@
 //
 // Invariants: the core is only touched from here and only synchronously; a peer that hangs holds up nothing but the
 // messages to itself; what is refused is said on both sides, once a minute at most for each reason and address.
+import { assertNever } from "../core/assert.ts";
 import type { Clock, Random } from "../core/env.ts";
 import { ApiError, errorText } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import { formatHostPort, type Lookup, resolveAddress, systemLookup } from "../core/resolve.ts";
 import { Gossip } from "./gossip.ts";
-import type { WireMessage } from "./gossip_codec.ts";
+import { GossipFormatError, type WireMessage } from "./gossip_codec.ts";
 import { GossipCallError, GossipWire, type Refusal } from "./gossip_http.ts";
 import { Keyring, loadKeyRing } from "./gossip_keyring.ts";
 import { PeerFile } from "./gossip_peers.ts";
@@ -294,18 +295,29 @@ export class GossipNode implements Membership {
     switch (message.t) {
       case "challenge":
       case "keyring":
+        return this.#keyring.answer(message);
+      case "ping":
+      case "probe":
+      case "sync":
+        return this.#ask(message);
+      case "ack":
+      case "synced":
       case "challenged":
       case "keys":
-        return this.#keyring.answer(message);
+        return Promise.reject(new GossipFormatError("an answer that nobody asked for"));
       default:
-        return new Promise((resolve, reject) => {
-          const cancel = this.#o.clock.after(ANSWER_MS, () => reject(new Error("gossip has no answer")));
-          this.#step(message, (answer) => {
-            cancel();
-            resolve(answer);
-          });
-        });
+        return assertNever(message, "gossip message");
     }
+  }
+
+  #ask(message: GossipMessage): Promise<WireMessage> {
+    return new Promise((resolve, reject) => {
+      const cancel = this.#o.clock.after(ANSWER_MS, () => reject(new Error("gossip has no answer")));
+      this.#step(message, (answer) => {
+        cancel();
+        resolve(answer);
+      });
+    });
   }
 
   /** Sends and tells what the core has ready. Returns the messages under way. */

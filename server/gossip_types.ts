@@ -36,14 +36,12 @@ export interface PingMessage {
   target: string;
   updates: MemberRecord[];
 }
-/** Asks a third server to ping `target` for the sender. */
+/** Asks a third server to ping `target`, at the address that it knows, for the sender. */
 export interface ProbeMessage {
   t: "probe";
   from: string;
   seq: number;
   target: string;
-  host: string;
-  port: number;
   updates: MemberRecord[];
 }
 /** The answer to a ping or probe. `ok`: the target was heard. */

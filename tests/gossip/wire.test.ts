@@ -192,6 +192,24 @@ test("a listener refuses whatever is no gossip, says so once, and goes on", asyn
   );
   assert.equal((await fetch(url)).status, 405);
   assert.equal((await fetch(`http://${a.address}/v1/jobs`)).status, 404);
+  for (const t of ["ack", "synced", "challenged", "keys"] as const) {
+    const answer = {
+      t,
+      from: "x",
+      seq: 1,
+      ok: true,
+      updates: [],
+      members: [],
+      challenge: "",
+      keys: [],
+      primary: "",
+      error: "",
+    };
+    assert.equal(
+      await post(frame(encodeMessage(answer as unknown as WireMessage), null, 0, NONCE)),
+      "403 malformed",
+    );
+  }
   const large = await post(new Uint8Array(3 * 1024 * 1024)).catch((error: Error) => error.message);
   assert.ok(/403|connection|reset|closed|fetch/i.test(large), large);
   for (let i = 0; i < 200; i++) {
