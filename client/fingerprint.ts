@@ -39,8 +39,9 @@ interface Capacity {
 
 /** The whole record, without drivers; the servers' fields hold what a new node has. */
 export async function fingerprintNode(config: ClientConfig, identity: Identity): Promise<Node> {
-  const [cpu, memoryBytes, disk, system, network] = await Promise.all([
+  const [cpu, numa, memoryBytes, disk, system, network] = await Promise.all([
     fingerprintCpu(),
+    readNuma(),
     memoryTotalBytes(),
     diskSpace(config.allocDir),
     fingerprintSystem(),
@@ -79,7 +80,7 @@ export async function fingerprintNode(config: ClientConfig, identity: Identity):
       Devices: null,
       MinDynamicPort: config.minDynamicPort,
       MaxDynamicPort: config.maxDynamicPort,
-      Processors: { Topology: topology(cpu, overrides.cpuTotalCompute) },
+      Processors: { Topology: topology(cpu, overrides.cpuTotalCompute, numa) },
     },
     ReservedResources: reservedResources(config, capacity.reservedCores),
     HostVolumes: Object.fromEntries(
@@ -190,12 +191,21 @@ async function fingerprintSystem(): Promise<Record<string, string>> {
   };
 }
 
-function topology(cpu: Cpu, override: number): unknown {
+/** Core → NUMA node, as the kernel has it; empty where it does not say. */
+export async function readNuma(root = "/sys/devices/system/node"): Promise<Map<number, number>> {
+  const nodes = parseCores((await readSystem(`${root}/online`)).trim());
+  const lists = await Promise.all(nodes.map((node) => readSystem(`${root}/node${node}/cpulist`)));
+  return new Map(
+    nodes.flatMap((node, i) => parseCores(lists[i]!.trim()).map((core) => [core, node] as const)),
+  );
+}
+
+function topology(cpu: Cpu, override: number, numa: ReadonlyMap<number, number>): unknown {
   return {
     Cores: range(cpu.cores).map((core) => ({
       ID: core,
       SocketID: 0,
-      NodeID: 0,
+      NodeID: numa.get(core) ?? 0,
       Grade: true,
       Disable: false,
       BaseSpeed: cpu.mhz,
@@ -203,7 +213,7 @@ function topology(cpu: Cpu, override: number): unknown {
       GuessSpeed: 0,
     })),
     Distances: null,
-    Nodes: [0],
+    Nodes: numa.size > 0 ? [...new Set(numa.values())].sort((a, b) => a - b) : [0],
     OverrideTotalCompute: override,
     OverrideWitholdCompute: 0,
   };

@@ -34,6 +34,8 @@ export interface RawExecPlan {
   user: HostUser | null;
   env: Record<string, string>;
   oomScoreAdj: number;
+  /** The only cores that it may run on; empty for all. */
+  cores: number[];
   /** Files that a process writes "0" into to join the operator's own cgroups; null when none are asked for. */
   cgroupOverride: string[] | null;
 }
@@ -74,6 +76,7 @@ export async function planRawExec(spec: TaskSpec, limits: RawExecLimits): Promis
     user: await planUser(spec.user, limits),
     env,
     oomScoreAdj: config.number("oom_score_adj"),
+    cores: spec.resources.cores,
     cgroupOverride: planOverride(config),
   };
 }
@@ -235,7 +238,19 @@ export function asUser(user: HostUser | null, toolkit: Toolkit): string[] {
 export function commandLine(plan: RawExecPlan, toolkit: Toolkit): string[] {
   const keepPwd = "PWD" in plan.env ? [] : ["-u", "PWD"];
   const signals = toolkit.exact ? [...defaultSignals(toolkit.env), ...keepPwd] : [];
-  return [...signals, toolkit.setsid, ...asUser(plan.user, toolkit), plan.command, ...plan.args];
+  const user = asUser(plan.user, toolkit);
+  return [...signals, toolkit.setsid, ...onCores(plan.cores, toolkit), ...user, plan.command, ...plan.args];
+}
+
+function onCores(cores: readonly number[], toolkit: Toolkit): string[] {
+  if (cores.length === 0) return [];
+  if (toolkit.taskset !== null) return [toolkit.taskset, "-c", cores.join(",")];
+  throw new DriverError(
+    "start",
+    "Cannot bind the task to its cores: taskset is missing",
+    false,
+    "install util-linux, or ask for cpu instead of cores",
+  );
 }
 
 /** True while a process still is one of the steps of `commandLine` before the command itself. */
@@ -246,5 +261,6 @@ export function isLaunching(argv: string[], wrapper: string[], toolkit: Toolkit)
   if (first === toolkit.env) {
     return second === defaultSignals(toolkit.env)[1] || argv.includes(toolkit.setsid);
   }
-  return first === toolkit.setsid || (first === toolkit.setpriv && second.startsWith("--reuid="));
+  return first === toolkit.setsid || (first === toolkit.taskset && second === "-c") ||
+    (first === toolkit.setpriv && second.startsWith("--reuid="));
 }

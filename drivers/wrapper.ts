@@ -106,6 +106,8 @@ export interface Toolkit {
   mkfifo: string;
   cat: string;
   setpriv: string | null;
+  /** Binds a process to cores. */
+  taskset: string | null;
   script: string | null;
   stty: string | null;
 }
@@ -152,6 +154,7 @@ export async function findToolkit(): Promise<Toolkit | string> {
     cat,
     split: findProgram("split"),
     setpriv: findProgram("setpriv"),
+    taskset: findProgram("taskset"),
     script: findProgram("script"),
     stty: findProgram("stty"),
   };

@@ -94,11 +94,35 @@ function assignCores(task: Task, node: Node, used: InstancesInUse): AllocatedTas
   const { Cpu: cpu } = node.NodeResources;
   const reserved = new Set(node.ReservedResources.Cpu.ReservedCpuCores ?? []);
   const free = (cpu.ReservableCpuCores ?? []).filter((core) => !reserved.has(core) && !used.cores.has(core));
-  if (free.length < wanted) return "cores";
-  const cores = free.slice(0, wanted);
+  const cores = chooseCores(free, wanted, node, task.Resources.NUMA?.Affinity ?? "none");
+  if (!cores) return "cores";
   for (const core of cores) used.cores.add(core);
   const perCore = cpu.TotalCpuCores > 0 ? cpu.CpuShares / cpu.TotalCpuCores : 0;
   return { CpuShares: Math.floor(perCore * wanted), ReservedCores: cores };
+}
+
+/**
+ * Cores of one NUMA node where the task asks for that: those of the fullest node that has enough. "prefer" takes cores of
+ * several nodes rather than none, from as few as possible.
+ */
+function chooseCores(free: number[], wanted: number, node: Node, affinity: string): number[] | null {
+  if (free.length < wanted) return null;
+  if (affinity !== "require" && affinity !== "prefer") return free.slice(0, wanted);
+  const nodeOf = numaNodes(node);
+  const groups = [...Map.groupBy(free, (core) => nodeOf.get(core) ?? 0).values()].sort((a, b) =>
+    a.length - b.length
+  );
+  const enough = groups.find((group) => group.length >= wanted);
+  if (enough) return enough.slice(0, wanted);
+  return affinity === "prefer" ? groups.reverse().flat().slice(0, wanted) : null;
+}
+
+/** Core → NUMA node, as the device's fingerprint has it. */
+function numaNodes(node: Node): Map<number, number> {
+  const topology = node.NodeResources.Processors.Topology as
+    | { Cores?: { ID: number; NodeID: number }[] }
+    | null;
+  return new Map((topology?.Cores ?? []).map((core) => [core.ID, core.NodeID]));
 }
 
 function assignDevices(

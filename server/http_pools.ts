@@ -95,7 +95,7 @@ async function writePool(q: Exchange, api: Api): Promise<Response> {
       Description: body.Description ?? "",
       Meta: body.Meta ?? null,
       NodeIdentityTTL: identityTtl(body.NodeIdentityTTL),
-      SchedulerConfiguration: null,
+      SchedulerConfiguration: schedulerOf(body),
       CreateIndex: 0,
       ModifyIndex: 0,
     }],
@@ -108,12 +108,23 @@ function checkPool(pool: Partial<NodePool> & { Name: string }): void {
     errors.push(`invalid name ${JSON.stringify(pool.Name)}, must match regex ${NAME.source}`);
   }
   if ((pool.Description ?? "").length > 256) errors.push("description longer than 256");
+  const algorithm = pool.SchedulerConfiguration?.SchedulerAlgorithm ?? "";
+  if (!["", "binpack", "spread"].includes(algorithm)) {
+    errors.push(`invalid scheduler algorithm ${JSON.stringify(algorithm)}, must be binpack or spread`);
+  }
   if (errors.length > 0) {
     throw new ApiError(400, `invalid node pool ${JSON.stringify(pool.Name)}: ${formatMultiError(errors)}`);
   }
-  if (pool.SchedulerConfiguration) {
-    throw new ApiError(500, 'Feature "Node Pools Governance" is unlicensed');
-  }
+}
+
+/** What the pool decides for itself; null where it follows the cluster in everything. */
+function schedulerOf(pool: Partial<NodePool>): NodePool["SchedulerConfiguration"] {
+  const own = pool.SchedulerConfiguration;
+  if (!own) return null;
+  return {
+    SchedulerAlgorithm: own.SchedulerAlgorithm ?? "",
+    MemoryOversubscriptionEnabled: own.MemoryOversubscriptionEnabled ?? null,
+  };
 }
 
 async function deletePool(q: Exchange, api: Api): Promise<Response> {

@@ -10,6 +10,7 @@ import { fillJobDefaults, type Raw } from "./job_defaults.ts";
 import { validateJob } from "./job_validate.ts";
 export { formatWarnings } from "./job_validate.ts";
 import type { StructShape } from "./json_decode.ts";
+import { memoryOversubscription } from "./scheduler_config.ts";
 
 /** A job as a client sends it: any field may be missing. */
 export type PartialJob = Partial<Omit<Job, "TaskGroups">> & { TaskGroups?: PartialGroup[] };
@@ -54,7 +55,7 @@ export function admitJob(partial: PartialJob, q: Exchange, api: Api): Admitted {
   const { errors, warnings } = validateJob(job, {
     priorityMax: config.jobPriorityMax,
     countMax: config.jobCountMax,
-    memoryOversubscription: state.schedulerConfig().MemoryOversubscriptionEnabled,
+    memoryOversubscription: memoryOversubscription(state, job.NodePool),
     namespaceExists: (name) => state.namespace(name) !== undefined,
     poolExists: (name) => state.nodePool(name) !== undefined,
   });

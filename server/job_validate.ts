@@ -86,8 +86,16 @@ function validateUnsupported(job: Job): string[] {
       for (const problem of task.Schedule ? scheduleErrors(task.Schedule, isTimeZone) : []) {
         errors.push(`${name}: ${problem}`);
       }
-      if (task.Resources.NUMA && task.Resources.NUMA.Affinity !== "none") {
-        errors.push(`${name} asks for NUMA affinity, which is not supported: remove the numa block`);
+      const affinity = task.Resources.NUMA?.Affinity ?? "none";
+      if (!["none", "prefer", "require"].includes(affinity)) {
+        errors.push(`${name}: numa affinity "${affinity}" is invalid: it must be none, prefer or require`);
+      } else if (affinity !== "none" && !task.Resources.Cores) {
+        errors.push(`${name}: numa affinity is about whole cores: set resources.cores`);
+      }
+      if ((task.Resources.NUMA?.Devices?.length ?? 0) > 0) {
+        errors.push(
+          `${name} asks for devices of its NUMA node, which is not supported: remove "devices" from the numa block`,
+        );
       }
       if (task.CSIPluginConfig) {
         errors.push(`${name} is a CSI plugin, which is not supported: use host volumes`);

@@ -22,6 +22,7 @@ import { assignPorts, type PortAsk, portAskOf, type PortGrant, staticPortKeys } 
 import { choosePreempted, hurtsLess, preemptionEnabled, preemptionScore } from "./preempt.ts";
 import { groupResources, resourcesInPlace, withGrants } from "./resources.ts";
 import { Scoring } from "./scoring.ts";
+import { memoryOversubscription } from "./scheduler_config.ts";
 import { SlotCounts } from "./slot_counts.ts";
 import type { StateReader } from "./state_reader.ts";
 import { exhausted, portTaken, UsageJournal, type UsageOverlay } from "./usage.ts";
@@ -532,7 +533,7 @@ export class Ranker {
   }
 
   #oversubscribed(): boolean {
-    return this.input.state.schedulerConfig().MemoryOversubscriptionEnabled;
+    return memoryOversubscription(this.input.state, this.input.job.NodePool);
   }
 
   #search(group: TaskGroup): GroupSearch {

@@ -8,6 +8,7 @@ import type { Evaluation, Job } from "../core/types.ts";
 import { finish } from "./finish.ts";
 import { scheduleGeneric } from "./generic.ts";
 import { type Plan, PlanBuilder } from "./plan_builder.ts";
+import { algorithmOf } from "./scheduler_config.ts";
 import type { StateReader } from "./state_reader.ts";
 import { scheduleSystem } from "./system.ts";
 import { UsageOverlay } from "./usage.ts";
@@ -50,7 +51,7 @@ export function schedule(
     nowNs,
     overlay: options.overlay ?? new UsageOverlay(),
     placementsMax: options.placementsMax ?? null,
-    algorithm: algorithmFor(state, evaluation),
+    algorithm: algorithmOf(state, state.job(evaluation.Namespace, evaluation.JobID)?.NodePool ?? "default"),
     ...(options.stopwatchNs ? { stopwatchNs: options.stopwatchNs } : {}),
   };
   const job = state.job(evaluation.Namespace, evaluation.JobID);
@@ -83,11 +84,4 @@ function planNothing(input: ScheduleInput, job: Job): Plan {
     blocks: false,
     blockedNodeId: "",
   });
-}
-
-/** The pool's own algorithm, else the cluster's. */
-function algorithmFor(state: StateReader, evaluation: Evaluation): "binpack" | "spread" {
-  const pool = state.job(evaluation.Namespace, evaluation.JobID)?.NodePool ?? "default";
-  const own = state.nodePool(pool)?.SchedulerConfiguration?.SchedulerAlgorithm;
-  return (own || state.schedulerConfig().SchedulerAlgorithm) === "spread" ? "spread" : "binpack";
 }

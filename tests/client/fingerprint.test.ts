@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { clientConfigDefaults } from "../../client/config.ts";
-import { fingerprintNode, loadIdentity, parseCores } from "../../client/fingerprint.ts";
+import { fingerprintNode, loadIdentity, parseCores, readNuma } from "../../client/fingerprint.ts";
 import { inCidr } from "../../client/fingerprint_network.ts";
 import { systemRandom } from "../../core/env.ts";
 import { FakeDriver, FakeWorld } from "./fake_driver.ts";
@@ -104,5 +104,20 @@ test("a driver that falls ill reaches the servers, as record and as event; denie
   } finally {
     await device.end();
     await server.stop();
+  }
+});
+
+test("readNuma knows which cores are near which memory", async () => {
+  const root = await mkdtemp(join(tmpdir(), "numa-"));
+  try {
+    assert.deepEqual(await readNuma(root), new Map());
+    await writeFile(join(root, "online"), "0-1\n");
+    for (const [node, cores] of [[0, "0-1,4"], [1, "2-3"]] as const) {
+      await mkdir(join(root, `node${node}`));
+      await writeFile(join(root, `node${node}/cpulist`), `${cores}\n`);
+    }
+    assert.deepEqual(await readNuma(root), new Map([[0, 0], [1, 0], [4, 0], [2, 1], [3, 1]]));
+  } finally {
+    await rm(root, { recursive: true, force: true });
   }
 });

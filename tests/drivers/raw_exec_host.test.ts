@@ -405,3 +405,22 @@ test("raw_exec stop right after start meets the task, not the steps before it", 
   }
   place.remove();
 });
+
+test("raw_exec binds a task with whole cores to them, and says so where it cannot", PATIENCE, async () => {
+  const place = makePlace();
+  const resources = { cpuMhz: 100, memoryMb: 64, memoryMaxMb: 0, cores: [0] };
+  const spec = () => place.spec(shell("grep Cpus_allowed_list /proc/self/status"), { resources });
+  try {
+    const driver = make();
+    const handle = await driver.start(spec(), () => undefined);
+    assert.equal((await wait(driver, handle)).exitCode, 0);
+    assert.equal(place.log("stdout"), "Cpus_allowed_list:\t0\n");
+    await driver.destroy(handle);
+    await assert.rejects(
+      make({ tools: { taskset: null } }).start(spec(), () => undefined),
+      /taskset is missing/,
+    );
+  } finally {
+    place.remove();
+  }
+});

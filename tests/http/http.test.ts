@@ -504,3 +504,19 @@ test("a path or a wait that cannot be read is 400 in words of our own", async ()
   }
   assert.equal((await rig.get("/v1/jobs?wait=9999999h")).text, "Invalid wait time");
 });
+
+test("a node pool keeps its own scheduler configuration", async () => {
+  const rig = new Rig();
+  const SchedulerConfiguration = { SchedulerAlgorithm: "spread", MemoryOversubscriptionEnabled: true };
+  assert.equal((await rig.put("/v1/node/pools", { Name: "wide", SchedulerConfiguration })).status, 200);
+  const { json } = await rig.get("/v1/node/pool/wide");
+  assert.deepEqual(
+    (json as { SchedulerConfiguration: unknown }).SchedulerConfiguration,
+    SchedulerConfiguration,
+  );
+  const refused = await rig.put("/v1/node/pools", {
+    Name: "odd",
+    SchedulerConfiguration: { SchedulerAlgorithm: "zigzag" },
+  });
+  assert.deepEqual([refused.status, /must be binpack or spread/.test(refused.text)], [400, true]);
+});

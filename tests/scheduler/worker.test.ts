@@ -196,6 +196,62 @@ test("Scheduling gives cores and devices out once", async () => {
   assert.equal(cluster.live("gpu").length, 2);
 });
 
+test("Scheduling gives cores of one NUMA node to who asks for that", async () => {
+  const cluster = new Cluster();
+  const made = node(0, { cpu: 8000 });
+  const ids = [0, 1, 2, 3, 4, 5, 6, 7];
+  const NodeResources = {
+    ...made.NodeResources,
+    Cpu: { CpuShares: 8000, TotalCpuCores: 8, ReservableCpuCores: ids },
+    Processors: { Topology: { Cores: ids.map((ID) => ({ ID, NodeID: ID % 2 })) } },
+  };
+  await cluster.addNodes({ ...made, NodeResources });
+  const take = async (name: string, Cores: number, Affinity?: string): Promise<number[] | undefined> => {
+    const numa = Affinity ? { NUMA: { Affinity } } : {};
+    const Tasks = [task({ Resources: { MemoryMB: 10, Cores, ...numa } })];
+    await cluster.register(job(name, { Type: "batch", TaskGroups: [group({ Tasks })] }));
+    return cluster.live(name)[0]?.AllocatedResources.Tasks["t"]!.Cpu.ReservedCores ?? undefined;
+  };
+  assert.deepEqual(await take("any", 1), [0]);
+  // Three are free on node 0, four on node 1: the fuller one that has enough.
+  assert.deepEqual(await take("near", 3, "require"), [2, 4, 6]);
+  assert.deepEqual(await take("two", 2, "require"), [1, 3]);
+  assert.deepEqual(await take("more", 3, "require"), undefined);
+  assert.deepEqual(await take("preferred", 2, "prefer"), [5, 7]);
+});
+
+test("Scheduling follows a pool's own scheduler configuration", async () => {
+  const cluster = new Cluster();
+  cluster.apply({
+    kind: "pool.upsert",
+    time: cluster.stamp.nowNs,
+    pools: [{
+      Name: "wide",
+      Description: "",
+      Meta: null,
+      NodeIdentityTTL: 0,
+      SchedulerConfiguration: { SchedulerAlgorithm: "spread", MemoryOversubscriptionEnabled: true },
+      CreateIndex: 0,
+      ModifyIndex: 0,
+    }],
+  });
+  for (const pool of ["default", "wide"]) {
+    await cluster.addNodes(...[0, 1].map((n) => node(pool === "wide" ? n + 2 : n, { pool })));
+  }
+  const Resources = { CPU: 100, MemoryMB: 100, MemoryMaxMB: 300 };
+  for (const NodePool of ["default", "wide"]) {
+    for (const name of ["a", "b"]) {
+      const TaskGroups = [group({ Tasks: [task({ Resources })] })];
+      await cluster.register(job(`${NodePool}-${name}`, { NodePool, TaskGroups }));
+    }
+  }
+  const nodes = (pool: string) =>
+    new Set(["a", "b"].map((name) => cluster.live(`${pool}-${name}`)[0]!.NodeID)).size;
+  assert.deepEqual([nodes("default"), nodes("wide")], [1, 2]);
+  const limit = (name: string) => cluster.live(name)[0]!.AllocatedResources.Tasks["t"]!.Memory.MemoryMaxMB;
+  assert.deepEqual([limit("default-a"), limit("wide-a")], [0, 300]);
+});
+
 test("Scheduling puts host networks side by side and keeps reserved ports free", async () => {
   const cluster = new Cluster();
   const made = node(0);
