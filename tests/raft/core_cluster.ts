@@ -19,8 +19,6 @@ export interface CoreOptions {
   heartbeatTicks: number;
   appendChars?: number;
   random: Pick<Random, "int">;
-  /** A planted mistake: a server whose disk lost entries votes as if nothing had happened. */
-  forgetLoss?: boolean;
 }
 
 interface HeldSnapshot {
@@ -69,8 +67,7 @@ export class CoreNode {
 
   #boot(): Raft {
     const { entries, snapshots } = this.disk;
-    const hard = { ...this.disk.hard };
-    if (this.#options.forgetLoss) delete hard.abstain;
+    const { hard } = this.disk;
     const held = snapshots.at(-1);
     this.state = held ? JSON.parse(held.blocks.join("")) as string[] : [];
     const { index, term, configIndex, config } = this.disk.floor;

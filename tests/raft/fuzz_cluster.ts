@@ -4,7 +4,9 @@
 //
 // Checked after every step: one leader a term; two logs that agree on an entry's index and term agree on everything before;
 // a new leader holds everything that was acknowledged; every index is applied with the same text everywhere; a confirmed
-// read sees all that was acknowledged before it was asked.
+// read sees all that was acknowledged before it was asked. And what the paper demands of every single step, so that a
+// broken rule is seen where it is broken and not only where it does harm: nothing is told before it is on the disk; a leader
+// has its own vote there; it counts only entries of its term; it changes the membership only after a commit in its term.
 import assert from "node:assert/strict";
 import type { Message, RaftServer } from "../../server/raft_types.ts";
 import { type CoreDisk, CoreNode, SeededRandom } from "./core_cluster.ts";
@@ -33,6 +35,8 @@ export class FuzzCluster {
   #writeFailure: number;
   /** Term → leader; every leader that ever was. */
   #leaders = new Map<number, string>();
+  /** Term → its leader's commit index when it was elected. */
+  #commits = new Map<number, number>();
   /** `index/term` → what must stand there and before. */
   #entries = new Map<string, string>();
   /** Text applied at each index, by whoever was first. */
@@ -51,7 +55,7 @@ export class FuzzCluster {
   /** Copies of disks as they were, for losses that go back in time. */
   #older = new Map<string, CoreDisk>();
 
-  constructor({ seed, forgetLoss = false }: { seed: number; forgetLoss?: boolean }) {
+  constructor({ seed }: { seed: number }) {
     this.random = new SeededRandom(seed);
     const size = 1 + this.random.int(5);
     this.#names = NAMES.slice(0, size + this.random.int(3));
@@ -61,7 +65,7 @@ export class FuzzCluster {
     this.#double = this.#some(0.2);
     this.#writeFailure = this.#some(0.05);
     const appendChars = this.random.chance(0.5) ? 1 : 1000; // 1: every entry travels alone.
-    const options = { electionTicks: 6, heartbeatTicks: 2, random: this.random, appendChars, forgetLoss };
+    const options = { electionTicks: 6, heartbeatTicks: 2, random: this.random, appendChars };
     for (const id of this.#names) {
       this.nodes.set(id, new CoreNode(id, servers.some((s) => s.id === id) ? { servers } : null, options));
     }
@@ -154,6 +158,7 @@ export class FuzzCluster {
     const before = node.raft.log.applied;
     const restored = node.raft.log.floorIndex > before;
     for (const m of node.pump()) {
+      this.#checkDurable(node, m);
       if (this.#wires.length < 500) this.#wires.push(m);
       if (this.random.chance(this.#double)) this.#wires.push(m);
     }
@@ -168,6 +173,25 @@ export class FuzzCluster {
         index >= read.minimum,
         `${node.id} confirmed a read at ${index}, ${read.minimum} was acknowledged before`,
       );
+    }
+  }
+
+  /** Figure 2: "updated on stable storage before responding". */
+  #checkDurable({ id, disk }: CoreNode, m: Message): void {
+    const { hard, floor, entries } = disk;
+    if (m.type === "vote.response" && m.granted) {
+      assert.deepEqual([hard.term, hard.vote], [m.term, m.to], `${id} tells a vote that is not durable`);
+    }
+    if (m.type === "vote") {
+      assert.deepEqual(
+        [hard.term, hard.vote],
+        [m.term, id],
+        `${id} asks for votes before its own is durable`,
+      );
+    }
+    if (m.type === "append.response" && m.ok) {
+      const last = Math.max(floor.index + entries.length, disk.snapshots.at(-1)?.meta.index ?? 0);
+      assert.ok(last >= m.match, `${id} acknowledges ${m.match}, its disk ends at ${last}`);
     }
   }
 
@@ -207,7 +231,12 @@ export class FuzzCluster {
     const others = servers.filter((s) => s.id !== id);
     const known = others.length < servers.length;
     const next = known && this.random.chance(0.5) ? others : [...others, server(id, this.random.chance(0.7))];
-    if (typeof leader.raft.proposeConfig({ servers: next }) !== "string") this.membershipChanges++;
+    const { committedInTerm } = leader.raft;
+    const { commit, config } = leader.raft.log;
+    if (typeof leader.raft.proposeConfig({ servers: next }) === "string") return;
+    this.membershipChanges++;
+    assert.ok(committedInTerm, `${leader.id} changes the membership before it committed in its term`);
+    assert.ok(config.index <= commit, `${leader.id} changes the membership while a change is open`);
   }
 
   #transfer(): void {
@@ -272,13 +301,36 @@ export class FuzzCluster {
         );
         if (known === undefined) this.#checkNewLeader(node);
         this.#leaders.set(raft.term, node.id);
+        this.#checkCommit(node);
+      }
+      if (raft.abstain && !node.write) {
+        assert.ok(node.disk.hard.abstain, `${node.id} would forget over a restart that it abstains`);
       }
       if (deep) this.#checkLog(node);
     }
   }
 
+  /** §5.4.2: a leader's commit index stands where it stood at its election, or at an entry of its own term. */
+  #checkCommit({ id, raft }: CoreNode): void {
+    const { commit } = raft.log;
+    const before = this.#commits.get(raft.term);
+    if (before === undefined) this.#commits.set(raft.term, commit);
+    else if (commit !== before) {
+      assert.equal(
+        raft.log.termAt(commit),
+        raft.term,
+        `${id} commits entry ${commit} of an older term by counting`,
+      );
+    }
+  }
+
   /** Leader completeness: all that was ever applied anywhere is in a new leader's log. */
-  #checkNewLeader({ id, raft, state }: CoreNode): void {
+  #checkNewLeader({ id, raft, state, disk }: CoreNode): void {
+    assert.deepEqual(
+      [disk.hard.term, disk.hard.vote],
+      [raft.term, id],
+      `${id} leads without its own vote on disk`,
+    );
     for (let index = 1; index < this.#applied.length; index++) {
       const entry = raft.log.entryAt(index);
       const text = entry ? `${entry.term}:${entry.kind}:${entry.data}` : state[index - 1];
