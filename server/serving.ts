@@ -27,6 +27,8 @@ const RETRY_MS = 100;
 /** An answer's head must come within this beyond what the request itself waits. */
 const ANSWER_MAX_MS = 60_000;
 const BLOCKING_MAX_MS = 10 * 60_000;
+/** A large upload is answered when it is done. */
+const UPLOAD_MAX_MS = 30 * 60_000;
 /** Shorter than the shortest election timeout (replica.ts), so that clocks may differ in speed. */
 const LEASE_MS = 350;
 const IN_FLIGHT_MAX = 8_192;
@@ -52,6 +54,15 @@ interface Outgoing {
   mayRepeat: boolean;
 }
 
+/** What is known of a request that has not been answered yet. */
+interface Trace {
+  outgoing: Outgoing | null;
+  /** A try of this write may have been executed. */
+  maybeDone: boolean;
+  /** Why the last try to reach the leader failed. */
+  failure: string;
+}
+
 export class Serving {
   readonly leaders: LeaderWatch;
   #inFlight = 0;
@@ -65,11 +76,6 @@ export class Serving {
     this.leaders = new LeaderWatch(server.log, server.clock);
   }
 
-  /** Requests that are under way at other servers. */
-  get inFlight(): number {
-    return this.#inFlight;
-  }
-
   /** Answers here if this server leads or the request is content with any, otherwise through the leader. */
   async answer(q: Exchange, api: Api, handler: Handler): Promise<Response> {
     if (q.method === "GET") {
@@ -81,21 +87,31 @@ export class Serving {
 
   /** Runs `handler` on the leader: here, or there by sending the request on. Waits for one within bounds. */
   async atLeader(q: Exchange, api: Api, handler: Handler, options: ServeOptions): Promise<Response> {
-    if (this.#inFlight >= IN_FLIGHT_MAX) return busy("too many requests wait for the leader");
-    this.#inFlight++;
-    const sent: { outgoing: Outgoing | null } = { outgoing: null };
+    // What is this server's own to answer is bounded by the log and the overload guard.
+    const elsewhere = this.options.server.log.isLeader ? 0 : 1;
+    if (elsewhere && this.#inFlight >= IN_FLIGHT_MAX) return busy("too many requests wait for the leader");
+    this.#inFlight += elsewhere;
+    const trace: Trace = { outgoing: null, maybeDone: false, failure: "" };
+    const { log, config } = this.options.server;
     try {
       return await this.#untilAnswered(q, async () => {
-        const { log, config } = this.options.server;
-        if (log.isLeader) return await this.#here(q, api, handler, options);
+        if (log.isLeader) return await this.#here(q, api, handler, { ...options, trace });
         if (!log.leader || log.leader.id === config.id) return null;
-        if (isForwarded(q)) return notLeader();
-        sent.outgoing ??= await this.#prepare(q, options);
-        return await this.#there(q, sent.outgoing, log.leader);
+        if (isForwarded(q)) throw new NotLeaderError("");
+        trace.outgoing ??= await this.#prepare(q, options);
+        return await this.#there(q, trace.outgoing, { leader: log.leader, trace });
       });
+    } catch (error) {
+      if (!(error instanceof NotLeaderError)) throw error;
+      if (trace.maybeDone && q.method !== "GET") throw new NotLeaderError(error.leader, "unknown");
+      if (error.fate === "unknown") throw error;
+      if (isForwarded(q)) return notLeader();
+      if (trace.failure === "" || !log.leader) throw error;
+      // There is a leader, it just cannot be reached from here: that is what to look at.
+      throw new ApiError(500, `rpc error: the leader is not reached: ${trace.failure}`);
     } finally {
-      this.#inFlight--;
-      this.#heldBytes -= sent.outgoing?.heldBytes ?? 0;
+      this.#inFlight -= elsewhere;
+      this.#heldBytes -= trace.outgoing?.heldBytes ?? 0;
     }
   }
 
@@ -115,7 +131,6 @@ export class Serving {
       const known = log.isLeader || log.leader !== null;
       await this.leaders.change(Math.min(end - nowMs, known ? RETRY_MS : holdMs), signal);
     }
-    if (isForwarded(q)) return notLeader();
     throw new NotLeaderError("");
   }
 
@@ -145,7 +160,7 @@ export class Serving {
     q: Exchange,
     api: Api,
     handler: Handler,
-    { repeatable }: ServeOptions,
+    { repeatable, trace }: ServeOptions & { trace: Trace },
   ): Promise<Response | null> {
     const isRead = q.method === "GET";
     try {
@@ -154,12 +169,17 @@ export class Serving {
     } catch (error) {
       if (!(error instanceof NotLeaderError)) throw error;
       if (error.fate === "unknown" && !(repeatable === "ids" && carriesId(q))) throw error;
+      trace.maybeDone ||= error.fate === "unknown";
       return null;
     }
   }
 
   /** Null: it was not executed, or may be sent again. */
-  async #there(q: Exchange, outgoing: Outgoing, leader: LeaderInfo): Promise<Response | null> {
+  async #there(
+    q: Exchange,
+    outgoing: Outgoing,
+    { leader, trace }: { leader: LeaderInfo; trace: Trace },
+  ): Promise<Response | null> {
     const lost = new AbortController();
     const giveUp = (why: string) => lost.abort(new HopError(why, "maybe"));
     const { clock, log } = this.options.server;
@@ -169,10 +189,14 @@ export class Serving {
     const cancel = clock.after(answerWithinMs(q), () => giveUp("the leader did not answer in time"));
     try {
       const response = await this.options.forward(this.#request(q, outgoing, lost.signal), leader.rpcAddress);
-      return outcome(response, outgoing.mayRepeat);
+      const answer = outcome(response, outgoing.mayRepeat);
+      trace.maybeDone ||= response.headers.has(FATE_HEADER);
+      return answer;
     } catch (error) {
       if (q.request.signal.aborted) throw new ApiError(499, "The caller went away");
       if (!(error instanceof HopError)) throw error;
+      trace.failure = error.message;
+      trace.maybeDone ||= error.executed === "maybe";
       // A stream can be given away once only.
       const isStream = outgoing.body instanceof ReadableStream;
       if (outgoing.mayRepeat || (error.executed === "no" && !isStream)) return null;
@@ -234,6 +258,7 @@ export function forwarded({ request }: Exchange, init: RequestInit = {}): Reques
 const HOP_BY_HOP = ["connection", "host", "keep-alive", "te", "transfer-encoding", "upgrade", "expect"];
 
 function answerWithinMs(q: Exchange): number {
+  if (q.streams) return UPLOAD_MAX_MS;
   if (q.method !== "GET" || q.options.minIndex === 0) return ANSWER_MAX_MS;
   const { waitMs } = q.options;
   return ANSWER_MAX_MS + (waitMs > 0 ? Math.min(2 * waitMs, BLOCKING_MAX_MS) : BLOCKING_MAX_MS);

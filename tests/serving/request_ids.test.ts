@@ -97,6 +97,25 @@ test(
 );
 
 test(
+  "an answer that is lost with the majority: the follower says that the fate is not known",
+  SLOW,
+  async () => {
+    const servers = await Servers.start();
+    const leader = await servers.leader();
+    const [a, b] = await servers.followers();
+    leader.holdAnswers();
+    const writing = a!.put("/v1/jobs", jobBody("lost"));
+    await until(() => a!.server.state.job("default", "lost") !== undefined, "it was done");
+    await Promise.all([leader.kill(), b!.kill()]);
+    const answer = await writing;
+    assert.equal(answer.status, 500);
+    assert.match(answer.text, /whether it was done is not known/);
+    assert.equal(answer.headers.get("x-nomad-fate"), "unknown");
+    await servers.stop();
+  },
+);
+
+test(
   "asked directly, a leader that is lost in the middle says that the fate is not known; with an id it may be repeated",
   SLOW,
   async () => {
