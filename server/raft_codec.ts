@@ -195,6 +195,9 @@ function checkHead(head: Record<string, unknown>): MessageBody & { term: number 
   const shape = typeof head?.["type"] === "string" ? SHAPES[head["type"] as MessageBody["type"]] : undefined;
   if (!shape) throw new WireError(`a message has the unknown type ${JSON.stringify(head?.["type"])}`);
   checkShape(head, { ...shape, term: "number" }, String(head["type"]));
+  if (head["type"] === "append.response" && ![undefined, true, false].includes(head["lost"] as boolean)) {
+    throw new WireError('append.response: "lost" is not a boolean');
+  }
   if (head["type"] === "append" && !isEntryHeads(head["entries"])) {
     throw new WireError("append: wrong entries");
   }

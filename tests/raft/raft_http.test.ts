@@ -43,6 +43,7 @@ const bodies: MessageBody[] = [
   },
   { type: "append", prevIndex: 0, prevTerm: 0, commit: 0, entries: [] },
   { type: "append.response", ok: true, prevIndex: 3, match: 5, hintTerm: 0 },
+  { type: "append.response", ok: false, prevIndex: 0, match: 5, hintTerm: 0, lost: true },
   { type: "heartbeat", commit: 7, read: 12 },
   { type: "heartbeat.response", read: 12 },
   { type: "snapshot", snapshot, block: 1, data: new Uint8Array([0, 1, 2, 255]) },
@@ -92,6 +93,7 @@ test("codec: messages of wrong shape are refused, though their checksum is right
     { type: "vote", term: 1, lastIndex: "5", lastTerm: 1, force: true },
     { type: "vote", term: -1, lastIndex: 5, lastTerm: 1, force: true },
     { type: "heartbeat", term: 1, commit: 1.5, read: 0 },
+    { type: "append.response", term: 1, ok: false, prevIndex: 0, match: 0, hintTerm: 0, lost: "yes" },
     { type: "snapshot", term: 1, snapshot: null, block: 0, data: new Uint8Array() },
     { type: "snapshot", term: 1, snapshot: { ...snapshot, config: 4 }, block: 0, data: new Uint8Array() },
     {
