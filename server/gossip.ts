@@ -42,6 +42,8 @@ const LAG_MS = 400;
 const AWARENESS_MAX = 8;
 const CONFLICT_EVERY_MS = 60_000;
 const CONFLICTS_MAX = 256;
+/** After a conflict was seen, whoever has the name is told who else does. */
+const CONTESTED_MS = 2_000;
 const FORCE_LEAVE_MS = 600_000;
 /** Confirmations by others that shorten a suspicion to its minimum. */
 const CONFIRMATIONS = 2;
@@ -68,7 +70,8 @@ export class Gossip<Token> {
   #probeFirst = new Set<string>();
   #syncSoon = new Set<string>();
   #reconnects = 0;
-  #conflictsSaid = new Map<string, number>();
+  /** Names that two servers use: since when, when seen last, when said last. */
+  #conflicts = new Map<string, { firstMs: number; lastMs: number; saidMs: number }>();
   /** Members that an operator wants gone while they still answer. */
   #toLeave = new Map<string, { prune: boolean; untilMs: number }>();
   #messages: Outgoing<Token>[] = [];
@@ -465,12 +468,11 @@ export class Gossip<Token> {
     if (changes.tags || changes.status) this.#changed.set(this.#self.name, this.self);
   }
 
-  /** Two servers use one name: said on both, once in a while. */
+  /** Two servers use one name: said on both, once in a while, when it is not over in a few seconds as a move is. */
   #conflict(known: MemberRecord, other: MemberRecord, mine: boolean): void {
-    if (this.#nowMs < (this.#conflictsSaid.get(known.name) ?? -Infinity) + CONFLICT_EVERY_MS) return;
-    if (this.#conflictsSaid.size > CONFLICTS_MAX) this.#conflictsSaid.clear();
-    this.#conflictsSaid.set(known.name, this.#nowMs);
-    this.#notices.push({ type: "conflict", name: known.name, known, other, mine });
+    if (this.#isNewConflict(known.name)) {
+      this.#notices.push({ type: "conflict", name: known.name, known, other, mine });
+    }
     if (mine) return;
     // The one that was there first learns it only from those whom the other one asked.
     this.#send(known, {
@@ -480,6 +482,26 @@ export class Gossip<Token> {
       target: known.name,
       updates: [this.#self, other],
     });
+  }
+
+  #isContested(name: string): boolean {
+    return this.#nowMs < (this.#conflicts.get(name)?.lastMs ?? -Infinity) + CONTESTED_MS;
+  }
+
+  #isNewConflict(name: string): boolean {
+    const nowMs = this.#nowMs;
+    let seen = this.#conflicts.get(name);
+    if (!seen || nowMs > seen.lastMs + CONFLICT_EVERY_MS) {
+      if (this.#conflicts.size > CONFLICTS_MAX) this.#conflicts.clear();
+      seen = { firstMs: nowMs, lastMs: nowMs, saidMs: -Infinity };
+      this.#conflicts.set(name, seen);
+    }
+    seen.lastMs = nowMs;
+    if (nowMs < seen.firstMs + this.#tuning.conflictGraceMs || nowMs < seen.saidMs + CONFLICT_EVERY_MS) {
+      return false;
+    }
+    seen.saidMs = nowMs;
+    return true;
   }
 
   /** Takes a record in, tells it on, and tells the outside what it can see of it. */
@@ -557,7 +579,8 @@ export class Gossip<Token> {
     const limit = this.#tuning.retransmitMult * Math.ceil(Math.log10(this.#table.size + 2));
     const updates = [this.#self, ...this.#broadcasts.take(limit).filter((record) => record !== this.#self)];
     const known = this.#table.get(name);
-    if (known && known.record.status !== "alive" && !updates.some((record) => record.name === name)) {
+    const isWrong = known && (known.record.status !== "alive" || this.#isContested(name));
+    if (isWrong && !updates.some((record) => record.name === name)) {
       updates.push({ ...known.record, ageMs: ageAt(this.#nowMs, known.sinceMs) });
     }
     return updates;

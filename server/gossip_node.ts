@@ -193,10 +193,10 @@ export class GossipNode implements Membership {
     );
   }
 
-  /** A living server with this one's name and another address. */
+  /** Another living server with this one's name; with its id as well it is this one before it moved. */
   #isTwin(record: MemberRecord): boolean {
     return record.name === this.#o.name && record.status === "alive" &&
-      !sameEndpoint(record, this.#o.advertise);
+      !sameEndpoint(record, this.#o.advertise) && record.tags["id"] !== this.#o.tags["id"];
   }
 
   async leave(): Promise<void> {

@@ -107,6 +107,8 @@ export interface GossipTuning {
   reconnectIntervalMs: number;
   failedReapMs: number;
   leftReapMs: number;
+  /** A server that has moved is at two addresses until the old one has failed: no word of it for so long. */
+  conflictGraceMs: number;
 }
 
 /** For servers of one site or between sites with round trips below 200 ms. */
@@ -123,6 +125,7 @@ export const GOSSIP_TUNING: GossipTuning = {
   reconnectIntervalMs: 5_000,
   failedReapMs: 24 * 3600_000,
   leftReapMs: 24 * 3600_000,
+  conflictGraceMs: 8_000,
 };
 
 export interface GossipOptions extends Endpoint {

@@ -347,7 +347,7 @@ test("a second server of one name is not taken in, both hear of it, and the firs
     const hosts = world.cluster(3);
     const twin = world.add("s1", 2000);
     twin.join(hosts[0]!);
-    world.run(20_000);
+    world.run(40_000);
     for (const host of hosts) {
       assert.equal(host.core.members().find(({ name }) => name === "s1")!.port, 1001, `seed ${seed}`);
       assert.equal(host.core.members().length, 3);
@@ -356,6 +356,30 @@ test("a second server of one name is not taken in, both hear of it, and the firs
       host.noticed("conflict").map((notice) => notice.type === "conflict" && notice.mine);
     assert.deepEqual(said(hosts[1]!), [true], `seed ${seed}: the first one is told`);
     assert.deepEqual(said(twin), [true], `seed ${seed}: and the second`);
+  }
+});
+
+test("a server that has moved takes its name along within seconds, and nobody speaks of two servers", () => {
+  for (const seed of SEEDS) {
+    const world = new World(seed);
+    const hosts = world.cluster(3);
+    const [old, ...others] = hosts as [Host, Host, Host];
+    for (let i = 0; i < 3; i++) old.core.setTags({ id: "s0-id", round: String(i) });
+    world.run(3_000);
+    old.kill();
+    const moved = world.add(old.name, 2000, { id: "s0-id" });
+    moved.join(others[0]);
+    world.until(
+      () =>
+        others.every((host) => {
+          const member = host.core.members().find(({ name }) => name === old.name);
+          return member?.port === 2000 && member.status === "alive";
+        }),
+      10_000,
+      "the new address",
+    );
+    world.run(30_000);
+    assert.deepEqual([...others, moved].flatMap((host) => host.noticed("conflict")), [], `seed ${seed}`);
   }
 });
 

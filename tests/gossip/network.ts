@@ -43,11 +43,16 @@ export class Host {
   inbox: (() => void)[] = [];
   notices: GossipNotice[] = [];
   changes: string[] = [];
-  constructor(readonly world: World, readonly name: string, readonly port: number) {
-    this.core = this.#create();
+  constructor(
+    readonly world: World,
+    readonly name: string,
+    readonly port: number,
+    tags: Record<string, string>,
+  ) {
+    this.core = this.#create(tags);
   }
 
-  #create(tags: Record<string, string> = {}): Gossip<Token> {
+  #create(tags: Record<string, string>): Gossip<Token> {
     return new Gossip<Token>({
       name: this.name,
       host: "10.0.0.1",
@@ -108,8 +113,8 @@ export class World {
     this.tuning = { ...GOSSIP_TUNING, ...tuning };
   }
 
-  add(name: string, port = 1000 + this.hosts.length): Host {
-    const host = new Host(this, name, port);
+  add(name: string, port = 1000 + this.hosts.length, tags: Record<string, string> = {}): Host {
+    const host = new Host(this, name, port, tags);
     this.hosts.push(host);
     const tick = () => {
       if (host.up && this.nowMs >= host.pausedUntilMs) {

@@ -16,6 +16,7 @@ export const QUICK = {
   gossipIntervalMs: 50,
   syncIntervalMs: 3_000,
   reconnectIntervalMs: 500,
+  conflictGraceMs: 500,
 };
 
 export class TestServer {

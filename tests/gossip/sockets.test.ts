@@ -123,7 +123,7 @@ test("a second server of one name is refused with the reason, and both logs name
   const [a, b] = [await startServer("a"), await startServer("b")];
   await b.node.join([a.address]);
   await untilWhole([a, b]);
-  const twin = await startServer("b");
+  const twin = await startServer("b", { tags: { role: "nomad", id: "another" } });
   const { joined, errors } = await twin.node.join([a.address]);
   assert.equal(joined, 0);
   assert.match(
