@@ -52,6 +52,12 @@ ${options.config}
     return this.#child!.pid!;
   }
 
+  /** Throws when the process ended by itself. */
+  check(): void {
+    const { exitCode } = this.#child ?? {};
+    if (typeof exitCode === "number") throw new Error(`server ${this.host} ended with exit code ${exitCode}`);
+  }
+
   start(): void {
     const [command, ...args] = commandOf(this.#flavour);
     const flags = ["agent", "-config", join(this.#folder, "server.hcl")];
@@ -92,12 +98,16 @@ export class ServerCluster {
   /** The leader, once all of `among` name the same one. */
   async leader(among: readonly ServerProcess[] = this.servers, limitMs = 60_000): Promise<ServerProcess> {
     for (const end = performance.now() + limitMs; performance.now() < end;) {
+      for (const server of among) server.check();
       const told = await Promise.all(among.map((server) => leaderOf(server)));
       const leader = among.find((server) => told.every((address) => address === `${server.host}:4647`));
       if (leader) return leader;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
-    throw new Error(`the servers did not agree on a leader within ${limitMs / 1000} s`);
+    const told = await Promise.all(
+      among.map(async (server) => `${server.host}: ${await leaderOf(server) || "none"}`),
+    );
+    throw new Error(`the servers did not agree on a leader within ${limitMs / 1000} s: ${told.join(", ")}`);
   }
 
   /** Waits until Autopilot on the leader finds every server healthy. */
