@@ -51,6 +51,17 @@ describe("cluster of three", SLOW, () => {
         ),
       "a healthy cluster",
     );
+    interface Metrics {
+      Gauges: { Name: string; Value: number }[];
+    }
+    const { Gauges } = await leader.get<Metrics>("/v1/metrics");
+    const gauge = (name: string) => Gauges.find((each) => each.Name === name)?.Value;
+    assert.equal(gauge("nomad.nomad.autopilot.healthy"), 1);
+    assert.equal(gauge("nomad.nomad.autopilot.failure_tolerance"), 1);
+    assert.equal(gauge("nomad.raft.peers"), 3);
+    const info = await leader.nomad("agent-info");
+    assert.match(info.stdout, /\n {2}num_peers = 2\n/);
+    assert.match(info.stdout, /latest_configuration = \[\{Suffrage:Voter ID:\S+ Address:\S+\} /);
   });
 
   it("runs a job on devices that know all servers, through the death of the leader", SLOW, async () => {
@@ -71,6 +82,24 @@ describe("cluster of three", SLOW, () => {
       async () => (await cluster.written(leader)).includes("after-death"),
       "the old leader to catch up",
     );
+  });
+
+  it("replaces a leader that stands still, which gives way when it wakes", SLOW, async () => {
+    const leader = await cluster.leader();
+    const others = cluster.servers.filter((server) => server !== leader);
+    leader.pause();
+    try {
+      const next = await cluster.leader(others);
+      await cluster.write("while-asleep", next);
+    } finally {
+      leader.resume();
+    }
+    await cluster.leader();
+    await cluster.until(
+      async () => (await cluster.written(leader)).includes("while-asleep"),
+      "the old leader to have what it missed",
+    );
+    await cluster.write("awake", leader);
   });
 
   it("loses nothing acknowledged while servers die in turns", SLOW, async () => {
