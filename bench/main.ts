@@ -1,5 +1,6 @@
 // `deno task bench [name …]`: measures and prints Markdown tables. NOMAD_BIN=PATH measures the reference binary in the
-// same run. Names: see `benches`; without any, all of them.
+// same run; `-address URL NAME …` drives the cluster that answers there, with the nodes it has, over the public API.
+// Names: see `benches`; without any, all of them.
 import process from "node:process";
 import * as agents from "./agents.ts";
 import { commands } from "./commands.ts";
@@ -53,10 +54,20 @@ const benches: Record<string, () => Promise<Row[]>> = {
   "idle-memory": agents.idleMemory,
 };
 
+/** Benches that need no more than the API of the cluster that they measure. */
+const EXTERNAL = /^(placements.*|system-job|job-rate|reads-while-placing)$/;
+
 const names = process.argv.slice(2);
+const addressAt = names.findIndex((name) => /^--?address$/.test(name));
+if (addressAt >= 0) process.env["BENCH_ADDRESS"] = names.splice(addressAt, 2)[1] ?? "";
 const unknown = names.filter((name) => !(name in benches));
 if (unknown.length > 0) {
   console.error(`Unknown benchmark ${unknown.join(", ")}: choose from ${Object.keys(benches).join(", ")}`);
+  process.exit(1);
+}
+if (addressAt >= 0 && (names.length === 0 || !names.every((name) => EXTERNAL.test(name)))) {
+  const possible = Object.keys(benches).filter((name) => EXTERNAL.test(name));
+  console.error(`With -address URL name what to measure there: ${possible.join(", ")}`);
   process.exit(1);
 }
 console.log(`# ${machine()}\n`);
