@@ -310,12 +310,12 @@ export class AllocationRunner {
 
   #limitDuration(durationNs: number): void {
     const leftMs = durationNs / 1e6 - (this.host.clock.nowMs() - this.alloc.CreateTime / 1e6);
-    const draft = events.killing(0, "allocation ran longer than max_run_duration");
     this.#timers.set(
       "duration",
       this.host.clock.after(Math.max(0, leftMs), () => {
         for (const runner of this.tasks.values()) {
-          runner.input({ t: "kill", draft, failed: true, noShutdownDelay: true });
+          const draft = events.ranTooLong(runner.task.KillTimeout);
+          runner.input({ t: "kill", draft, failed: false, noShutdownDelay: true });
         }
       }),
     );

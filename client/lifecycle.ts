@@ -83,7 +83,10 @@ export function groupStatus(members: Member[]): { status: ClientStatus; descript
   if (members.some(hasFailed)) return { status: "failed", description: "Failed tasks" };
   if (members.some(runs)) return { status: "running", description: "Tasks are running" };
   if (members.some((m) => !isDead(m))) return { status: "pending", description: "No tasks have started" };
-  return { status: "complete", description: "All tasks have completed" };
+  const ranTooLong = members.some((m) =>
+    m.machine.api.Events.some((event) => event.DisplayMessage === events.RAN_TOO_LONG)
+  );
+  return { status: "complete", description: ranTooLong ? events.RAN_TOO_LONG : "All tasks have completed" };
 }
 
 /** A deployment counts the group as up: hooks that must finish did, everything else runs. */

@@ -254,25 +254,27 @@ function onKill(
 ): TaskStep {
   const intent: Intent = { kind: "kill", failed: input.failed };
   const note = (from: TaskMachine) => input.draft ? log(from, input.draft, context) : from;
+  // A reason that is a "Killing" itself is not said twice.
+  const logKilling = (from: TaskMachine) => input.draft?.Type === "Killing" ? from : logKill(from, context);
   switch (state.phase) {
     case "dead":
       return same(state);
     case "waiting":
-      return die(logKilling(note(state), context), input.failed, null, context);
+      return die(logKilling(note(state)), input.failed, null, context);
     case "preparing": {
-      const dead = die(logKilling(note(state), context), input.failed, null, context);
+      const dead = die(logKilling(note(state)), input.failed, null, context);
       return prepend([{ e: "abortPrepare" }], dead);
     }
     case "backoff": {
-      const dead = die(logKilling(note(state), context), input.failed, null, context);
+      const dead = die(logKilling(note(state)), input.failed, null, context);
       return prepend([{ e: "cancelTimer" }], dead);
     }
     case "held":
-      return die(logKilling(note(state), context), input.failed, null, context);
+      return die(logKilling(note(state)), input.failed, null, context);
     case "starting":
-      return same({ ...logKilling(note(state), context), intent });
+      return same({ ...logKilling(note(state)), intent });
     case "running": {
-      const noted = { ...logKilling(note(state), context), intent };
+      const noted = { ...logKilling(note(state)), intent };
       if (state.rules.shutdownDelayNs > 0 && !input.noShutdownDelay) {
         const waiting = log(noted, events.waitingForShutdownDelay(state.rules.shutdownDelayNs), context);
         return to(waiting, "delaying", [{ e: "timer", delayNs: state.rules.shutdownDelayNs }]);
@@ -284,7 +286,7 @@ function onKill(
       return to({ ...state, intent }, "stopping", [{ e: "cancelTimer" }, stopEffect(state)]);
     case "stopping":
       if (state.intent?.kind === "kill") return same(state);
-      return same({ ...logKilling(note(state), context), intent });
+      return same({ ...logKilling(note(state)), intent });
     default:
       return assertNever(state.phase, "phase");
   }
@@ -499,7 +501,7 @@ const prepend = (first: TaskEffect[], next: TaskStep): TaskStep => ({
   effects: [...first, ...next.effects],
 });
 const stopEffect = (state: TaskMachine): TaskEffect => ({ e: "stop", timeoutNs: state.rules.killTimeoutNs });
-const logKilling = (state: TaskMachine, context: StepContext): TaskMachine =>
+const logKill = (state: TaskMachine, context: StepContext): TaskMachine =>
   log(state, events.killing(state.rules.killTimeoutNs), context);
 const timestamp = (nowMs: number): string => new Date(nowMs).toISOString();
 

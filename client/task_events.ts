@@ -76,18 +76,23 @@ export function notRestarting(reason: string): Draft {
   };
 }
 
-export function killing(timeoutNs: number, reason = ""): Draft {
-  const wait = `Sent interrupt. Waiting ${formatDuration(timeoutNs)} before force killing`;
-  const details: Record<string, string> = { kill_timeout: formatDuration(timeoutNs) };
-  if (reason !== "") details.kill_reason = reason;
+export function killing(timeoutNs: number): Draft {
+  const timeout = formatDuration(timeoutNs);
   return {
     Type: "Killing",
-    DisplayMessage: reason === "" ? wait : `Killing task: ${reason}`,
-    Details: details,
+    DisplayMessage: `Sent interrupt. Waiting ${timeout} before force killing`,
+    Details: { kill_timeout: timeout },
     KillTimeout: timeoutNs,
-    KillReason: reason,
+    KillReason: "",
   };
 }
+
+/** The group's max_run_duration is over; the allocation says so too. */
+export const RAN_TOO_LONG = "allocation exceeded max_run_duration";
+export const ranTooLong = (timeoutNs: number): Draft => ({
+  ...killing(timeoutNs),
+  DisplayMessage: RAN_TOO_LONG,
+});
 
 /** The reference ends a task whose template cannot be rendered with this one line. */
 export const templateFailed = (error: string): Draft => ({

@@ -402,6 +402,18 @@ test("a sticky disk moves to the successor, which waits for its predecessor", ()
     assert.equal(await readFile(join(root(id), "main/local/cache"), "utf8"), "warm");
   }));
 
+test("a group that runs longer than max_run_duration is ended without having failed", () =>
+  withDevice(async ({ server }) => {
+    const g = placeTasks(server, [{ Name: "main" }], { MaxRunDuration: 100e6 });
+    await server.status(g.id, "complete");
+    const update = server.updates.get(g.id)!;
+    assert.equal(update.ClientDescription, "allocation exceeded max_run_duration");
+    const task = update.TaskStates!.main!;
+    assert.equal(task.Failed, false);
+    const killing = task.Events.filter((event) => event.Type === "Killing");
+    assert.deepEqual(killing.map((event) => event.DisplayMessage), ["allocation exceeded max_run_duration"]);
+  }));
+
 test("tasks with stop_on_client_after end when the servers are gone for that long", () =>
   withDevice(async ({ server, world }) => {
     const disconnect = { LostAfter: null, StopOnClientAfter: 100e6, Replace: null, Reconcile: "" };
