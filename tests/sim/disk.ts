@@ -8,6 +8,7 @@ import { assert } from "../../core/assert.ts";
 import { StorageError } from "../../core/errors.ts";
 import type { Entry, HardState, SnapshotMeta } from "../../server/raft_types.ts";
 import { blockChecksum, packBlock, unpackBlock } from "../../core/snapshot_codec.ts";
+import { judgeLoss, type MarkValue, voteMark } from "../../server/storage_loss.ts";
 import {
   EMPTY_FLOOR,
   floorOf,
@@ -49,6 +50,8 @@ interface Image {
   floor: { text: string; crc: number } | null;
   rows: Row[];
   snapshots: SnapshotRow[];
+  /** Records after an index that the first write removes: they were found damaged. */
+  cutAfter: number;
 }
 
 interface Job {
@@ -58,7 +61,12 @@ interface Job {
 
 /** Outlives the server's processes. */
 export class SimDisk {
-  #image: Image = { hard: null, floor: null, rows: [], snapshots: [] };
+  #image: Image = { hard: null, floor: null, rows: [], snapshots: [], cutAfter: Infinity };
+  /** The disk as it was some writes ago: what is left of a database whose newest pages are gone. */
+  #older: Image | null = null;
+  #writesSinceOlder = 0;
+  /** What was durable last, in a file of its own. */
+  mark: MarkValue | null = null;
   #life: Life | null = null;
   #queue: Job[] = [];
   #working = false;
@@ -102,8 +110,34 @@ export class SimDisk {
     return true;
   }
 
-  get image(): Image {
-    return this.#image;
+  /** The last records are damaged: all that a power cut may have left half written, and more. False without any. */
+  tear(): boolean {
+    const { rows } = this.#image;
+    if (rows.length === 0) return false;
+    const from = Math.max(0, rows.length - 1 - this.#random.int(5));
+    this.#image.rows = rows.map((row, at) => at < from ? row : { ...row, crc: -1 });
+    return true;
+  }
+
+  /** The newest writes are gone as if they had never been. False when nothing older is known. */
+  revert(): boolean {
+    if (!this.#older) return false;
+    this.#image = this.#older;
+    this.#older = null;
+    return true;
+  }
+
+  /** Called for each durable write of log and vote. */
+  written(): void {
+    const { rows, hard } = this.#image;
+    const last = rows.at(-1)?.entry;
+    const floor = readMeta<LogFloor>(this.#image.floor, "floor") ?? EMPTY_FLOOR;
+    const { term, vote } = readMeta<HardState>(hard, "hard") ?? { term: 0, vote: "" };
+    const { index, term: lastTerm } = last ?? floor;
+    this.mark = { index, lastTerm, term, vote: voteMark(vote) };
+    if (++this.#writesSinceOlder % 16 > 0) return;
+    const snapshots = this.#image.snapshots.map((row) => ({ ...row, blocks: [...row.blocks] }));
+    this.#older = { ...this.#image, rows: [...rows], snapshots };
   }
 
   /** Queues one call. `work` runs when it takes effect, and what it returns is the call's answer. */
@@ -161,17 +195,53 @@ class DiskHandle implements RaftStorage {
       image.snapshots = image.snapshots.filter((row) => row.state !== "writing");
       const floor = readMeta<LogFloor>(image.floor, "floor") ?? EMPTY_FLOOR;
       const hard = readMeta<HardState>(image.hard, "hard") ?? { term: 0, vote: "", commit: 0 };
-      const lastIndex = image.rows.at(-1)?.entry.index ?? floor.index;
-      return { hard, snapshot: newest(image)?.meta ?? null, floor, lastIndex };
+      return this.#checkTail(image, floor, hard);
     });
   }
 
+  /** As storage_db.ts does it. */
+  #checkTail(image: Image, floor: LogFloor, hard: HardState): Stored {
+    const { mark } = this.disk;
+    const { rows } = image;
+    let intact = rows.length;
+    while (intact > 0 && entryChecksum(rows[intact - 1]!.entry) !== rows[intact - 1]!.crc) intact--;
+    const end = rows[intact - 1]?.entry ?? floor;
+    const damaged = rows[intact]?.entry;
+    const what = damaged ? `Log entry ${damaged.index} (term ${damaged.term}) is damaged` : "";
+    const seen = Math.max(rows.at(-1)?.entry.index ?? floor.index, mark?.index ?? 0, hard.commit);
+    const snapshot = newest(image)?.meta ?? null;
+    // All that is missing may stand in the snapshot: the log then goes on behind it.
+    const covered = snapshot !== null && snapshot.index > end.index && seen > end.index;
+    const last = covered ? snapshot : end;
+    const termOf = (index: number) =>
+      index === last.index
+        ? last.term
+        : rows.find(({ entry }) => entry.index === index)?.entry.term ?? Infinity;
+    const lost = judgeLoss(mark, {
+      hard,
+      lastIndex: last.index,
+      seen,
+      what,
+      termOf,
+      path: "disk",
+      accepted: false,
+    });
+    if (lost) image.cutAfter = end.index;
+    if (covered) {
+      image.floor = metaOf(floorOf(snapshot));
+      image.rows = [];
+    }
+    const stored = { hard, snapshot, floor: covered ? floorOf(snapshot) : floor, lastIndex: last.index };
+    return lost ? { ...stored, lost } : stored;
+  }
+
   read(from: number, charsMax: number): Promise<Entry[]> {
-    return this.#read(({ rows }) => {
+    return this.#read(({ rows, cutAfter }) => {
       const page: Entry[] = [];
       let chars = 0;
       for (let at = from - (rows[0]?.entry.index ?? 0); at < rows.length && chars < charsMax; at++) {
         const { entry, crc } = rows[at]!;
+        if (entry.index > cutAfter) break;
         if (entryChecksum(entry) !== crc) throw corrupt(`Log entry ${entry.index} (term ${entry.term})`);
         page.push(entry);
         chars += entry.data.length;
@@ -185,9 +255,14 @@ class DiskHandle implements RaftStorage {
     const entries = batch.entries.map((entry) => ({ entry, crc: entryChecksum(entry) }));
     const hard = batch.hard ? metaOf(batch.hard) : null;
     await this.#write((image) => {
+      image.rows = image.cutAfter === Infinity
+        ? image.rows
+        : image.rows.filter(({ entry }) => entry.index <= image.cutAfter);
+      image.cutAfter = Infinity;
       if (batch.install) install(image, batch.install);
       if (entries.length > 0) append(image, entries);
       if (hard) image.hard = hard;
+      this.disk.written();
     });
     this.onPersist(batch);
   }

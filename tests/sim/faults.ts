@@ -2,6 +2,7 @@
 // what an operator must mend (operator.ts). Adding a kind: a name in swarm.ts, a function in the table here.
 import type { Cluster } from "./cluster.ts";
 import type { DeviceProcess } from "./device_process.ts";
+import type { SimDisk } from "./disk.ts";
 import type { ServerProcess } from "./server_process.ts";
 import type { FaultKind } from "./swarm.ts";
 
@@ -58,10 +59,13 @@ export class Faults {
       this.#pause(this.#random.chance(0.4) ? this.#cluster.leader : this.#anyServer(), 20_000),
     slowDisk: () => this.#slowDisk(this.#anyServer()),
     fullDisk: () => this.#fillDisk(this.#anyServer()),
-    bitRot: () => this.#rot(this.#anyServer()),
+    bitRot: () => this.#damage(this.#anyServer(), (disk) => disk.rot()),
+    tornTail: () => this.#damage(this.#anyServer(), (disk) => disk.tear()),
+    oldDisk: () => this.#damage(this.#anyServer(), (disk) => disk.revert()),
     lostDisk: () => this.#loseDisk(this.#anyServer()),
     jumpClock: () => this.#jumpClock(),
     changeMembers: () => this.#operate(() => this.#cluster.operator.changeMembers()),
+    hurryMembers: () => this.#operate(() => this.#cluster.operator.hurryMembers()),
     transferLeadership: () =>
       this.#operate(async () => await this.#cluster.leader?.server?.log.transferLeadership()),
     crashAgent: () => this.#crashDevice(this.#anyDevice(), { power: false }),
@@ -162,10 +166,11 @@ export class Faults {
     this.#later(15_000, `${server.id} disk has room`, () => server.disk.full = false);
   }
 
-  /** A record on its disk is damaged; its next start finds it. */
-  #rot(server: ServerProcess): void {
-    if (!this.#cluster.operator.mayLoseDisk(server) || !server.disk.rot()) return;
+  /** Its disk is damaged while it is off; its next start finds it. */
+  #damage(server: ServerProcess, damage: (disk: SimDisk) => boolean): void {
+    if (!this.#cluster.operator.mayLoseDisk(server)) return;
     this.#crash(server);
+    damage(server.disk);
   }
 
   /** The machine burns down; another one comes under another name. */

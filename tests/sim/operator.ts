@@ -29,10 +29,11 @@ export class Operator {
   mayLoseDisk(server: ServerProcess): boolean {
     const leader = this.cluster.leader;
     const voters = leader?.raft?.config.servers.filter(({ voter }) => voter) ?? [];
-    // The others must hold everything that was acknowledged: all of them are up, and a quorum without this one.
+    // The others hold everything that was acknowledged: all of them are up, and none waits for what it lost itself.
     const others = voters.filter(({ id }) => id !== server.id).map(({ id }) => this.cluster.servers.get(id)!);
     return this.isIdle && leader !== undefined && leader.raft!.committedInTerm && voters.length >= 3 &&
-      voters.some(({ id }) => id === server.id) && others.every((other) => other.ready);
+      voters.some(({ id }) => id === server.id) &&
+      others.every((other) => other.ready && !other.raft?.abstain);
   }
 
   #brokenOnes(): ServerProcess[] {
@@ -103,6 +104,29 @@ export class Operator {
       this.life.clock.after(PATIENCE_MS, () => reject(new Error("no answer in time")));
       work.then(resolve, reject);
     });
+  }
+
+  /** Someone who does not wait: two changes at once. The second must be refused while the first is open. */
+  async hurryMembers(): Promise<void> {
+    const { cluster } = this;
+    const { random } = cluster.world;
+    const leader = cluster.leader;
+    if (!leader?.server || !this.isIdle) return;
+    this.#busy = true;
+    try {
+      const { log } = leader.server;
+      const { servers } = log.configuration().config;
+      const voters = servers.filter(({ voter }) => voter).length;
+      const changes = [random.pick(servers), random.pick(servers)].map((server) =>
+        server.voter && voters < 3
+          ? log.addServer(server)
+          : log.addServer({ ...server, voter: !server.voter })
+      );
+      await this.#within(Promise.allSettled(changes).then(() => undefined));
+      cluster.watchers.count("members changed in a hurry");
+    } finally {
+      this.#busy = false;
+    }
   }
 
   async #remove(leader: ServerProcess, id: string): Promise<void> {

@@ -220,13 +220,16 @@ export class ServerProcess implements SimServer {
 
   #stopped(life: Life, error: unknown): void {
     if (!life.alive) return;
-    const expected = error instanceof StorageError && error.kind === "corrupt" && this.disk.damaged;
-    if (!expected) return this.around.fail(asFailure(this.id, error));
+    if (!(error instanceof StorageError)) return this.around.fail(asFailure(this.id, error));
     this.around.world.note(`${this.id} stops: ${error.message}`);
-    this.broken = true;
-    this.around.watchers.count("stopped by damage");
+    // A disk that takes no writes may end a start: whoever watches the process tries again.
+    const mayRestart = error.kind !== "corrupt" && !this.ready;
+    if (!mayRestart && !this.disk.damaged) return this.around.fail(asFailure(this.id, error));
+    this.broken = !mayRestart;
+    this.around.watchers.count(mayRestart ? "starts refused" : "stopped by damage");
     // The rest of the turn is the dead process's own.
     this.around.world.schedule(0, null, `${this.id} exits`, () => this.crash({ power: false }));
+    if (mayRestart) this.around.world.schedule(3000, null, `${this.id} starts`, () => this.start());
   }
 
   #createApp(server: Server, life: Life): Hono {

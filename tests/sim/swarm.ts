@@ -19,6 +19,8 @@ export const FAULT_KINDS = [
   "slowDisk",
   "fullDisk",
   "bitRot",
+  "tornTail",
+  "oldDisk",
   "lostDisk",
   "jumpClock",
   "changeMembers",
@@ -29,7 +31,8 @@ export const FAULT_KINDS = [
   "cutOffDevice",
   "breakConnections",
 ] as const;
-export type FaultKind = (typeof FAULT_KINDS)[number];
+/** `hurryMembers`: only where nothing else happens, see drawLogSwarm. */
+export type FaultKind = (typeof FAULT_KINDS)[number] | "hurryMembers";
 
 export interface Swarm {
   servers: number;
@@ -103,6 +106,9 @@ export function drawLogSwarm(random: SimRandom): Swarm {
     servers: random.pick([2, 3, 3, 3, 4, 5]),
     devices: 0,
     thinkMs: random.pick([5, 20, 60]),
+    clients: 3 + random.int(4),
+    // A deposed leader whose clock is slow believes in itself for long.
+    driftMax: random.pick([0, 0.05, 0.6]),
     faultEveryMs: random.pick([60, 300, 1000]),
     faults,
   };
@@ -120,6 +126,7 @@ const LOG_FAULTS: readonly FaultKind[] = [
   "slowDisk",
   "fullDisk",
   "changeMembers",
+  "hurryMembers",
   "transferLeadership",
 ];
 
