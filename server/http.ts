@@ -145,6 +145,7 @@ class Dispatcher implements Api {
     ) {
       return busy("more is asked of it than it can do");
     }
+    if (route.scope === "leader") return this.#serving.atLeader(q, this, handler, { repeatable: "ids" });
     return this.#serving.answer(q, this, handler);
   }
 

@@ -97,8 +97,11 @@ export type Method = "GET" | "PUT" | "POST" | "DELETE";
 export interface Route {
   /** Exact path, or one that ends in "/*" for everything below. */
   path: string;
-  /** Who answers: the cluster's servers (serving.ts finds which), whichever server is asked, or this very agent. */
-  scope: "server" | "anyServer" | "agent";
+  /**
+   * Who answers: the cluster's servers (serving.ts finds which), the leader even where any server would do, whichever
+   * server is asked, or this very agent.
+   */
+  scope: "server" | "leader" | "anyServer" | "agent";
   methods: Partial<Record<Method, Handler>> | Handler;
 }
 

@@ -29,7 +29,8 @@ type Body =
 
 export const autopilotRoutes: Route[] = [
   { path: "/v1/operator/autopilot/configuration", scope: "server", methods: configuration },
-  { path: "/v1/operator/autopilot/health", scope: "server", methods: health },
+  // Only the leader asks the others how they are.
+  { path: "/v1/operator/autopilot/health", scope: "leader", methods: health },
 ];
 
 function configuration(q: Exchange, api: Api): Response | Promise<Response> {

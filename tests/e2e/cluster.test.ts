@@ -51,6 +51,10 @@ describe("cluster of three", SLOW, () => {
         ),
       "a healthy cluster",
     );
+    for (const server of cluster.servers) {
+      const health = await server.get<{ Servers: unknown[] }>("/v1/operator/autopilot/health?stale");
+      assert.equal(health.Servers.length, 3, "the leader's answer, whoever is asked");
+    }
     interface Metrics {
       Gauges: { Name: string; Value: number }[];
     }
