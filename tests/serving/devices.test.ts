@@ -6,6 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { WebSocket } from "ws";
+import type { Agent } from "../../agent.ts";
+import { forwarder } from "../../agent/forward.ts";
 import { Client, type ClientConfig } from "../../client/client.ts";
 import type { Dial } from "../../client/session_socket.ts";
 import { dialer } from "../../client/session_socket.ts";
@@ -149,6 +151,32 @@ test(
     await servers.stop();
   },
 );
+
+test("an agent that is only a device goes on asking over the death of the leader", SLOW, async () => {
+  const servers = await Servers.start();
+  const device = await startDevice(servers.all.map((one) => one.rpcAddress));
+  await until(() => device.client.session.connected, "it is connected");
+  const forward = forwarder({ server: null, client: device.client } as unknown as Agent);
+  const write = async (name: string) => {
+    const init = { method: "PUT", body: JSON.stringify({ Name: name }) };
+    const response = await forward(new Request("http://agent/v1/namespace", init), null);
+    assert.equal(response.status, 200, await response.text());
+  };
+  await write("before");
+  const leader = await servers.leader();
+  leader.holdAnswers();
+  const during = write("during");
+  const [follower] = await servers.followers();
+  await until(() => follower!.server.state.namespace("during") !== undefined, "it was done");
+  await leader.kill();
+  await during;
+  await write("after");
+  const listed = await forward(new Request("http://agent/v1/namespaces"), null);
+  const names = (await listed.json() as { Name: string }[]).map(({ Name }) => Name);
+  assert.deepEqual(names, ["after", "before", "default", "during"]);
+  await device.end();
+  await servers.stop();
+});
 
 test(
   "a device that starts again finds the cluster without the server that it was told of",
