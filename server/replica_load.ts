@@ -91,7 +91,12 @@ async function giveUp(
   if (!alone && !lost.accepted && (lost.to > 0 || before)) {
     next.abstain = { index: Math.max(lost.to, before?.index ?? 0), term: next.term };
   }
-  await storage.write({ hard: next, entries: [], install: null });
+  try {
+    await storage.write({ hard: next, entries: [], install: null });
+  } catch (error) {
+    if (!(error instanceof StorageError) || error.kind !== "corrupt") throw error;
+    throw new StorageError("corrupt", `${lost.what}, and it cannot be cut off: ${error.message}`);
+  }
   const cut = `${lost.what}: the log goes on after entry ${lastIndex}, ${range} may be lost here`;
   if (lost.accepted) return { hard: next, warning: `${cut}, as the operator accepted` };
   if (alone) return { hard: next, warning: `${cut}, which matters to nobody: this server is alone` };

@@ -190,6 +190,23 @@ damageTest("a page of the file in the middle of the log: the first record in it 
   await stops(place.load(), /Log entry (19\d|20\d) /, /rejoins from its peers/);
 });
 
+damageTest("a page at the log's end: cut, or the first record in it is named", async (place) => {
+  const storage = await place.open();
+  await storage.write({ ...none, entries: log(400, CLUSTER) });
+  await storage.close();
+  const bytes = readFileSync(place.path);
+  const page = Math.floor(bytes.indexOf("<<400>>") / 4096);
+  bytes.fill(0xa5, page * 4096, (page + 1) * 4096);
+  writeFileSync(place.path, bytes);
+  const loaded = await place.load().catch((error) => error as StorageError);
+  if (loaded instanceof StorageError) {
+    assert.match(loaded.message, /Log entry (39\d|400) .*rejoins from its peers/);
+  } else {
+    assert.ok(loaded.entries.length >= 390 && loaded.entries.length < 400);
+    assert.deepEqual(loaded.hard.abstain?.index, 400);
+  }
+});
+
 damageTest(
   "a WAL whose end is damaged: the log is an older one, which the mark tells",
   async (place, other) => {
