@@ -238,8 +238,11 @@ export class Cluster implements PeerAnswers {
 
   /** Takes a server out of the membership. One that goes on running comes back after a while: it is to be stopped. */
   async removePeer(id: string): Promise<void> {
-    const { log } = this.#o;
+    const { log, config } = this.#o;
     this.#demandMember((server) => server.id === id, `id ${JSON.stringify(id)}`, 500);
+    // A leader does not see the end of its own removal: the next one does it.
+    if (id === config.id) await this.handOver();
+    if (!log.isLeader) return await this.#askToBeRemoved();
     this.#hold(id);
     await log.removeServer(id);
   }

@@ -82,6 +82,21 @@ test("a leader that only stops hands over too, and stays a member", SLOW, async 
   assert.equal(next.members, "a b c");
 });
 
+test(
+  "a leader that an operator removes gives way, and comes back as a learner when it goes on running",
+  SLOW,
+  async () => {
+    const servers = await three();
+    const leader = await leaderOf(servers);
+    const others = servers.filter((server) => server !== leader);
+    await leader.agent.api.delete(`/v1/operator/raft/peer?id=${leader.id}`);
+    const next = await leaderOf(others);
+    await writeReaches(next, others.find((server) => server !== next)!, "after");
+    await membersOf(servers, "a b c");
+    await writeReaches(next, leader, "back");
+  },
+);
+
 test("a dead server that is forced to leave is out at once, also when it is forgotten", SLOW, async () => {
   const servers = await three();
   const leader = await leaderOf(servers);
