@@ -264,7 +264,10 @@ export class Session implements ServiceSink {
       WELCOME_TIMEOUT_MS,
       () => this.#closed(generation, "no welcome in time"),
     );
-    const mux = new Mux((frame) => this.#socket?.send(frame), { dialled: true });
+    const mux = new Mux((frame) => this.#socket?.send(frame), {
+      dialled: true,
+      backlog: () => this.#socket?.bufferedBytes ?? 0,
+    });
     mux.serve((request) => this.options.serve(request));
     this.#mux = mux;
     const node = this.options.node();

@@ -25,6 +25,9 @@ const WINDOW_BYTES = 256 * 1024;
 const CHUNK_BYTES = 32 * 1024;
 /** Open at once on a connection, unless it was made for more. */
 const STREAMS_MAX = 1024;
+/** Bodies wait while the connection has this much to send: many streams together must not fill this side's memory. */
+const BACKLOG_MAX_BYTES = 8 * 1024 * 1024;
+const BACKLOG_POLL_MS = 5;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -51,16 +54,23 @@ export class Mux {
   #exchanges = new Map<number, Exchange>();
   #nextId: number;
   readonly #streamsMax: number;
+  readonly #backlog: () => number;
   #handler: FetchHandler = () => new Response("Nothing is served on this connection", { status: 404 });
   #closed: Error | undefined;
 
   /** `dialled`: true on the side that opened the connection. `send` must copy or transmit the frame at once. */
   constructor(
     private readonly send: (frame: Uint8Array) => void,
-    options: { dialled: boolean; streamsMax?: number },
+    options: {
+      dialled: boolean;
+      streamsMax?: number;
+      /** Bytes handed to `send` that the network has not taken yet. */
+      backlog?: () => number;
+    },
   ) {
     this.#nextId = options.dialled ? 1 : 2;
     this.#streamsMax = options.streamsMax ?? STREAMS_MAX;
+    this.#backlog = options.backlog ?? (() => 0);
   }
 
   /** Exchanges that are under way. */
@@ -221,6 +231,10 @@ export class Mux {
         for (let at = 0; at < value.length;) {
           while (exchange.credit <= 0) {
             await new Promise<void>((resolve) => exchange.wake = resolve);
+            if (exchange.abort.signal.aborted) return;
+          }
+          while (this.#backlog() > BACKLOG_MAX_BYTES) {
+            await new Promise((resolve) => setTimeout(resolve, BACKLOG_POLL_MS));
             if (exchange.abort.signal.aborted) return;
           }
           const size = Math.min(value.length - at, CHUNK_BYTES, exchange.credit);

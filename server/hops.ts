@@ -59,7 +59,11 @@ export class Hops {
     return info.upgrade({
       open: (socket) => {
         this.#accepted.add(socket);
-        mux = new Mux((frame) => socket.send(frame), { dialled: false, streamsMax: STREAMS_MAX });
+        mux = new Mux((frame) => socket.send(frame), {
+          dialled: false,
+          streamsMax: STREAMS_MAX,
+          backlog: () => socket.bufferedBytes,
+        });
         mux.serve((request) =>
           isPing(request) ? new Response(null, { status: 204 }) : this.options.serve(request)
         );
@@ -107,7 +111,11 @@ class Peer {
   constructor(readonly address: string, dial: Dial, private readonly options: HopsOptions) {
     const { clock } = options;
     this.#heardMs = clock.monotonicMs();
-    this.#mux = new Mux((frame) => this.#socket?.send(frame), { dialled: true, streamsMax: STREAMS_MAX });
+    this.#mux = new Mux((frame) => this.#socket?.send(frame), {
+      dialled: true,
+      streamsMax: STREAMS_MAX,
+      backlog: () => this.#socket?.bufferedBytes ?? 0,
+    });
     this.#opened = new Promise((resolve, reject) => {
       this.#end = (reason) => reject(new HopError(`Server ${address} cannot be reached: ${reason}`, "no"));
       this.#socket = dial(address, {

@@ -138,7 +138,10 @@ export class Sessions implements Devices {
     let session: Session | undefined;
     return info.upgrade({
       open: (socket) => {
-        const mux = new Mux((frame) => socket.send(frame), { dialled: false });
+        const mux = new Mux((frame) => socket.send(frame), {
+          dialled: false,
+          backlog: () => socket.bufferedBytes,
+        });
         mux.serve((request) => this.options.serveApi(request));
         session = new Session(socket, mux);
         this.#open.add(session);

@@ -110,3 +110,26 @@ test("Mux.receive: a malformed frame is refused", () => {
   const { near } = pair();
   assert.throws(() => near.receive(new Uint8Array([3, 0])), /Malformed stream frame/);
 });
+
+test("Mux: bodies wait while the connection is behind, and end when it is gone", async () => {
+  let backlog = 64 * 1024 * 1024;
+  let sent = 0;
+  const near: Mux = new Mux((frame) => void setTimeout(() => far.receive(frame)), { dialled: true });
+  const far: Mux = new Mux((frame) => {
+    sent += frame.length;
+    setTimeout(() => near.receive(frame));
+  }, { dialled: false, backlog: () => backlog });
+  far.serve(() => new Response(new Uint8Array(100_000)));
+  const response = await near.fetch(new Request("http://x/"));
+  const body = response.arrayBuffer();
+  await new Promise((wake) => setTimeout(wake, 30));
+  assert.ok(sent < 1000, "the answer's head goes out, its body waits");
+  backlog = 0;
+  assert.equal((await body).byteLength, 100_000);
+  backlog = 64 * 1024 * 1024;
+  const lost = (await near.fetch(new Request("http://x/"))).arrayBuffer();
+  lost.catch((seenBelow) => void seenBelow);
+  far.close("gone");
+  near.close("gone");
+  await assert.rejects(lost, /gone/);
+});
