@@ -83,10 +83,6 @@ function jobsDiffer({ server }: ServerProcess): string {
     const running = [...state.allocsByJob(job.Namespace, job.ID)].filter((alloc) =>
       alloc.DesiredStatus === "run" && alloc.ClientStatus === "running"
     );
-    // A version whose deployment failed gets no further allocations, until the next one comes.
-    const latest = state.latestDeployment(job.Namespace, job.ID);
-    const gaveUp = latest?.Status === "failed" && latest.JobVersion === job.Version;
-    if (gaveUp && !job.Stop) continue;
     const difference = jobDiffers(job, running, state.nodeCount);
     if (difference) return `job ${job.ID} (${job.Type}, version ${job.Version}): ${difference}`;
   }

@@ -5,7 +5,6 @@
 // knows of its allocations is on its disk and survives both.
 import { healthRules, HealthTracker } from "../../client/health.ts";
 import { Session } from "../../client/session.ts";
-import type { SocketEvents } from "../../client/session_socket.ts";
 import { silentLogger } from "../../core/logger.ts";
 import type { AllocAssignment, AllocDelta, AllocUpdate } from "../../core/protocol.ts";
 import type { ClientStatus, Job, Node, TaskGroup, TaskState } from "../../core/types.ts";
@@ -137,7 +136,7 @@ export class DeviceProcess implements SimDevice {
       clock: agent.clock,
       random: agent.random,
       logger: silentLogger,
-      dial: (server, events) => dial(network, agent, server, events),
+      dial: network.dialFrom(agent),
       node: () => this.node,
       known: () => this.#known(),
       update: (id) => this.#update(id),
@@ -399,15 +398,4 @@ export class DeviceProcess implements SimDevice {
     if (afterNs === null || afterNs === undefined || alloc.isTerminal || !this.#agent) return;
     alloc.cancelCutOff = this.#agent.clock.after(afterNs / 1e6, () => this.#stop(alloc));
   }
-}
-
-function dial(network: Network, life: Life, server: string, events: SocketEvents) {
-  const end = network.connect(life, server);
-  end.onOpen = () => events.open();
-  end.onMessage = (data) => typeof data === "string" ? events.text(data) : events.bytes(data);
-  end.onClose = (reason) => events.close(reason);
-  return {
-    send: (data: string | Uint8Array) => end.send(data),
-    close: (reason: string) => end.close(reason),
-  };
 }

@@ -6,6 +6,7 @@
 // process died answers with a reset, one without power does not answer at all.
 import { decodeBody, encodeHeader, encodeMessage } from "../../server/raft_codec.ts";
 import type { Message, RaftTransport } from "../../server/raft_types.ts";
+import type { Dial } from "../../core/dial.ts";
 import type { SimRandom } from "./random.ts";
 import { type Life, Machine, type World } from "./world.ts";
 
@@ -47,6 +48,14 @@ export interface Call {
   path: string;
   headers?: Record<string, string>;
   body?: string | null;
+}
+
+export class CallError extends Error {
+  override readonly name = "CallError";
+  /** `arrived`: the other side may have got the request. */
+  constructor(message: string, readonly arrived: boolean) {
+    super(message);
+  }
 }
 
 /** What a server's process offers to the network. */
@@ -156,7 +165,7 @@ export class Network {
 
   // ---- exchanges ----
 
-  /** One HTTP request and its answer. Rejects when the other side refuses, dies or does not answer in time. */
+  /** One HTTP request and its answer. Rejects with CallError when the other side refuses, dies or is too slow. */
   call(life: Life, address: string, call: Call, timeoutMs: number): Promise<Answer> {
     const from = life.machine.name;
     const to = hostOf(address);
@@ -169,9 +178,10 @@ export class Network {
         cancel();
         settle();
       };
-      const fail = (why: string) => end(() => reject(new Error(`${call.method} ${call.path}: ${why}`)));
+      const fail = (why: string, arrived = true) =>
+        end(() => reject(new CallError(`${call.method} ${call.path}: ${why}`, arrived)));
       const cancel = life.clock.after(timeoutMs, () => fail(`no answer from ${to} in time`));
-      if (!machine) return fail(`no route to ${to}`);
+      if (!machine) return fail(`no route to ${to}`, false);
       const [there, home] = [this.link(from, to), this.link(to, from)];
       // Drawn now: which of two answers a server finishes first within one event is the engine's affair.
       const homeMs = home.delay();
@@ -183,7 +193,7 @@ export class Network {
         if (there.cut || !machine.powered) return;
         const server = machine.life;
         const http = server && this.#listening.get(server)?.http;
-        if (!server || !http) return void back(() => fail("connection refused"));
+        if (!server || !http) return void back(() => fail("connection refused", false));
         const handle = () => {
           http(call).then(
             (answer) => server.alive && back(() => end(() => resolve(answer))),
@@ -199,7 +209,24 @@ export class Network {
 
   // ---- connections ----
 
-  /** A device dials a server. Everything that happens comes through the events of its end. */
+  /** Dialling as devices and servers do it. */
+  dialFrom(life: Life): Dial {
+    return (server, events) => {
+      const end = this.connect(life, server);
+      end.onOpen = () => events.open();
+      end.onMessage = (data) => typeof data === "string" ? events.text(data) : events.bytes(data);
+      end.onClose = (reason) => events.close(reason);
+      return {
+        send: (data) => end.send(data),
+        close: (reason) => end.close(reason),
+        get bufferedBytes() {
+          return end.bufferedBytes;
+        },
+      };
+    };
+  }
+
+  /** Dials a server. Everything that happens comes through the events of its end. */
   connect(life: Life, address: string): ConnectionEnd {
     const machine = this.#machines.get(hostOf(address));
     const connection = new Connection(this, life, machine ?? null, hostOf(address));

@@ -15,6 +15,7 @@ export class Operator {
   /** What was lost → what takes its place. */
   readonly #replacements = new Map<ServerProcess, ServerProcess>();
   #busy = false;
+  readonly #renewed = new Set<string>();
 
   constructor(private readonly cluster: Cluster, private readonly life: Life) {
     this.#round();
@@ -179,6 +180,14 @@ export class Operator {
         await put(`/v1/node/${node.ID}/drain`, { NodeID: node.ID, DrainSpec: null, MarkEligible: true });
         await put(`/v1/node/${node.ID}/eligibility`, { NodeID: node.ID, Eligibility: "eligible" });
       }
+    }
+    for (const job of state.jobs()) {
+      if (job.Type !== "service" || job.Stop || this.#renewed.has(job.ID)) continue;
+      this.#renewed.add(job.ID);
+      // A version whose deployment failed gets no further allocations: it is given another chance.
+      const latest = state.latestDeployment(job.Namespace, job.ID);
+      if (latest && latest.Status !== "failed") continue;
+      await put("/v1/jobs", { Job: { ...job, Meta: { ...job.Meta, renewed: "yes" } } });
     }
     for (const deployment of state.deployments()) {
       if (deployment.Status !== "paused") continue;

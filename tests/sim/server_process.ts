@@ -3,11 +3,18 @@
 //
 // Invariant: a process that stops by itself does so only because its disk was damaged by the simulation.
 import type { Hono } from "hono";
-import { StorageError } from "../../core/errors.ts";
+import { ApiError, StorageError } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
 import { DEVICE_PATH } from "../../core/protocol.ts";
 import type { ServerSocket, SocketHandlers } from "../../core/runtime.ts";
 import type { ServerConfig } from "../../server/context.ts";
+import {
+  CLUSTER_PATH,
+  type OfferAnswer,
+  type PeerCalls,
+  type PeerStatus,
+} from "../../server/cluster_calls.ts";
+import { HopError } from "../../server/hops.ts";
 import { createHttpApp } from "../../server/http.ts";
 import { Raft, type RaftOptions } from "../../server/raft.ts";
 import type { RaftServer, Role } from "../../server/raft_types.ts";
@@ -15,7 +22,7 @@ import { Server } from "../../server/server.ts";
 import { AGENT } from "../http/rig.ts";
 import { type Plant, SimFailure, type SimServer } from "./contract.ts";
 import { type DiskFaults, SimDisk } from "./disk.ts";
-import type { Answer, Call, ConnectionEnd, Network } from "./network.ts";
+import { type Answer, type Call, CallError, type ConnectionEnd, type Network } from "./network.ts";
 import type { SimRandom } from "./random.ts";
 import type { Watchers } from "./watchers.ts";
 import { Life, Machine, type Skew, type World } from "./world.ts";
@@ -24,6 +31,7 @@ export const RPC_PORT = 4647;
 export const HTTP_PORT = 4646;
 /** A server waits this long for the answer of another one to a request that it sent on. */
 const FORWARD_TIMEOUT_MS = 10_000;
+const PEER_TIMEOUT_MS = 2000;
 
 export interface ServerTuning {
   snapshotThreshold: number;
@@ -113,6 +121,10 @@ export class ServerProcess implements SimServer {
       random: life.random,
       logger: this.#logger(),
       serveApi: (request) => this.#app!.fetch(request),
+      dialLeader: () => Promise.resolve(network.dialFrom(life)),
+      dialServers: () =>
+        Promise.reject(new Error("servers send requests on as HttpDeps.forward of the simulation does")),
+      peerCalls: this.#peerCalls(life),
       logParts: {
         bootstrap: this.bootstrap,
         transport: network.transport(life, this.around.directory),
@@ -140,13 +152,15 @@ export class ServerProcess implements SimServer {
   }
 
   async #answer(call: Call): Promise<Answer> {
-    const response = await this.#app!.fetch(
-      new Request(`http://${this.httpAddress}${call.path}`, {
-        method: call.method,
-        headers: call.headers ?? {},
-        ...(call.body ? { body: call.body } : {}),
-      }),
-    );
+    const request = new Request(`http://${this.httpAddress}${call.path}`, {
+      method: call.method,
+      headers: call.headers ?? {},
+      ...(call.body ? { body: call.body } : {}),
+    });
+    const response =
+      await (call.path.startsWith(CLUSTER_PATH)
+        ? this.server!.handleRpc(request, { remoteAddress: "", upgrade: () => new Response(null) })
+        : this.#app!.fetch(request));
     return {
       status: response.status,
       headers: Object.fromEntries(response.headers),
@@ -233,7 +247,6 @@ export class ServerProcess implements SimServer {
   }
 
   #createApp(server: Server, life: Life): Hono {
-    const { network } = this.around;
     return createHttpApp({
       server,
       localClient: null,
@@ -242,15 +255,49 @@ export class ServerProcess implements SimServer {
       clock: life.clock,
       logger: this.#logger(),
       ui: null,
-      forward: async (request, address) => {
-        const url = new URL(request.url);
-        const body = request.method === "GET" ? null : await request.text();
-        const headers = { ...Object.fromEntries(request.headers), "x-nomad-forwarded": "1" };
-        const call = { method: request.method, path: url.pathname + url.search, headers, body };
-        const answer = await network.call(life, address ?? "", call, FORWARD_TIMEOUT_MS);
-        return new Response(answer.text, { status: answer.status, headers: answer.headers });
-      },
+      forward: (request, address) => this.#forward(life, request, address ?? ""),
     });
+  }
+
+  /** Stands for the connections that servers have among themselves (server/hops.ts). */
+  async #forward(life: Life, request: Request, address: string): Promise<Response> {
+    const url = new URL(request.url);
+    const body = request.body === null ? null : await request.text();
+    const headers = Object.fromEntries(request.headers);
+    const call = { method: request.method, path: url.pathname + url.search, headers, body };
+    const given = new Promise<never>((_, reject) => {
+      const giveUp = () => reject(request.signal.reason);
+      if (request.signal.aborted) giveUp();
+      else request.signal.addEventListener("abort", giveUp, { once: true });
+    });
+    try {
+      const answer = await Promise.race([
+        given,
+        this.around.network.call(life, address, call, FORWARD_TIMEOUT_MS),
+      ]);
+      return new Response(answer.text === "" ? null : answer.text, {
+        status: answer.status,
+        headers: answer.headers,
+      });
+    } catch (error) {
+      if (!(error instanceof CallError)) throw error;
+      throw new HopError(error.message, error.arrived ? "maybe" : "no");
+    }
+  }
+
+  #peerCalls(life: Life): PeerCalls {
+    const ask = async (address: string, name: string, body: unknown): Promise<unknown> => {
+      const method = body === null ? "GET" : "POST";
+      const call = { method, path: CLUSTER_PATH + name, body: body === null ? null : JSON.stringify(body) };
+      const { status, text } = await this.around.network.call(life, address, call, PEER_TIMEOUT_MS);
+      if (status >= 300) throw new ApiError(status, `${address} answers ${status} ${text}`);
+      return JSON.parse(text || "null");
+    };
+    return {
+      status: async (address) => await ask(address, "status", null) as PeerStatus,
+      offer: async (address, offer) => await ask(address, "offer", offer) as OfferAnswer,
+      leave: async (address, id) => void await ask(address, "leave", { id }),
+    };
   }
 
   #logger(): Logger {
