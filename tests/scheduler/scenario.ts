@@ -1,15 +1,19 @@
 // Scenarios as text: commands, a line of ----, what they print. One cluster a file, on a clock that only the file moves.
 // REWRITE=1 writes what was printed into the file: read it before committing it.
 //
-//   node NAME KEY=VALUE …            cpu memory disk dc pool class driver meta.X attr.X
+//   node NAME KEY=VALUE …            cpu memory disk dc pool class driver meta.X attr.X; volume=NAME[:ro] device=V/T/N:COUNT
+//                                    address.NETWORK=IP ports=RESERVED allocs=MAX
 //   job ID TYPE [{group}] [{task}] [{job}]   JSON with the API's names, each laid over small defaults
 //   stop ID [purge]      eval ID      promote|fail|pause|resume ID
 //   report NAME|ID STATUS [healthy|unhealthy]     a device's news of all live allocations of that name or job
 //   down|up|disconnect NODE      drain NODE [DEADLINE [ignore_system]]      undrain NODE      ineligible|eligible NODE
-//   migrate NAME         advance DURATION
-//   allocs|evals|deployments|failures|spread ID      node NAME (alone: shows it)
+//   migrate NAME         advance DURATION       revert ID VERSION      gc      leader (another one takes over)
+//   config|pool NAME KEY=VALUE …     algorithm oversubscription; config also pause and preempt.TYPE
+//   allocs|evals|deployments|failures|spread|scores|given|versions ID      jobs      node NAME (alone: shows it)
+//   plan ID TYPE [{group}] [{task}] [{job}]  what `job plan` would say
 import { parseDuration } from "../../core/duration.ts";
-import type { Allocation, AllocMetric, Node } from "../../core/types.ts";
+import type { Allocation, AllocMetric, Job, Node, NodeDevice } from "../../core/types.ts";
+import { computedClass } from "../../server/computed_class.ts";
 import { jobEvaluation } from "../../server/evaluations.ts";
 import { Cluster } from "./cluster.ts";
 import { group, job, node, type NodeOptions, task } from "./fixtures.ts";
@@ -72,6 +76,11 @@ class Runner {
     ineligible: ([name]) => this.cluster.eligibility(this.#find(name!).ID, "ineligible"),
     migrate: ([name]) => this.#transition(name!, { Migrate: true }),
     reschedule: ([name]) => this.#transition(name!, { ForceReschedule: true }),
+    config: (args) => this.#config(args),
+    pool: (args) => this.#pool(args),
+    revert: ([id, version]) => this.#revert(id!, Number(version)),
+    gc: () => this.cluster.loops.collectGarbage(),
+    leader: () => this.#changeLeader(),
     promote: ([id]) => this.cluster.promote(id!),
     fail: ([id]) => this.cluster.setDeployment(id!, "failed"),
     pause: ([id]) => this.cluster.setDeployment(id!, "paused"),
@@ -82,6 +91,11 @@ class Runner {
     deployments: async ([id]) => await this.#deployments(id!),
     failures: async ([id]) => await this.#failures(id!),
     spread: async ([id]) => await this.#spread(id!),
+    scores: async ([id]) => await this.#scores(id!),
+    given: async ([id]) => await this.#given(id!),
+    versions: async ([id]) => await this.#versions(id!),
+    jobs: async () => await this.#jobs(),
+    plan: async (args) => await this.#plan(args),
   };
 
   #find(name: string): Node {
@@ -96,6 +110,7 @@ class Runner {
       return [`${name} ${found.Status} ${found.SchedulingEligibility}${drain}`];
     }
     const options: NodeOptions = { name: name!, meta: {}, attributes: {} };
+    const more: NodeMore = { addresses: [], volumes: {}, devices: [], reservedPorts: "", allocsMax: 0 };
     for (const setting of settings) {
       const [key, value] = setting.split("=") as [string, string];
       if (key.startsWith("meta.")) options.meta![key.slice(5)] = value;
@@ -104,19 +119,82 @@ class Runner {
       else if (key === "class") options.nodeClass = value;
       else if (key === "pool") options.pool = value;
       else if (key === "driver") options.drivers = value.split(",");
+      else if (key.startsWith("address.")) addAddress(more, key.slice(8), value);
+      else if (key === "volume") addVolume(more, value);
+      else if (key === "device") addDevice(more, value);
+      else if (key === "ports") more.reservedPorts = value;
+      else if (key === "allocs") more.allocsMax = Number(value);
       else if (key === "cpu" || key === "memory" || key === "disk") options[key] = Number(value);
       else throw new Error(`unknown setting of a node: ${setting}`);
     }
-    await this.cluster.addNodes(node(this.#nodes++, options));
+    await this.cluster.addNodes(withMore(node(this.#nodes++, options), more));
   }
 
-  async #job([id, type, ...json]: string[]): Promise<void> {
-    const [ofGroup, ofTask, ofJob] = json.map((text) => JSON.parse(text) as Record<string, unknown>);
-    await this.cluster.register(job(id!, {
-      Type: type,
-      TaskGroups: [group({ Tasks: [task(ofTask)], ...ofGroup })],
-      ...ofJob,
-    }));
+  async #job(args: string[]): Promise<void> {
+    await this.cluster.register(readJob(args));
+  }
+
+  #plan(args: string[]): string[] {
+    const { evaluation, failed } = this.cluster.loops.dryRun(readJob(args), { annotate: true });
+    const updates =
+      (evaluation.PlanAnnotations as { DesiredTGUpdates: Record<string, object> }).DesiredTGUpdates;
+    const lines = Object.entries(updates).map(([name, counts]) => {
+      const said = Object.entries(counts).filter(([, n]) => n > 0).map(([what, n]) => `${what} ${n}`);
+      return `${name}: ${said.join(", ") || "nothing"}`;
+    });
+    return [...lines, ...Object.entries(failed).map(([name, metric]) => `${name}: ${describe(metric)}`)];
+  }
+
+  async #config(settings: string[]): Promise<void> {
+    const config = structuredClone(this.cluster.state.schedulerConfig());
+    for (const setting of settings) {
+      const [key, value] = setting.split("=") as [string, string];
+      const isOn = value === "true";
+      if (key === "algorithm") config.SchedulerAlgorithm = value as "binpack" | "spread";
+      else if (key === "oversubscription") config.MemoryOversubscriptionEnabled = isOn;
+      else if (key === "pause") config.PauseEvalBroker = isOn;
+      else if (key === "preempt.service") config.PreemptionConfig.ServiceSchedulerEnabled = isOn;
+      else if (key === "preempt.batch") config.PreemptionConfig.BatchSchedulerEnabled = isOn;
+      else if (key === "preempt.system") config.PreemptionConfig.SystemSchedulerEnabled = isOn;
+      else if (key === "preempt.sysbatch") config.PreemptionConfig.SysBatchSchedulerEnabled = isOn;
+      else throw new Error(`unknown setting of the scheduler: ${setting}`);
+    }
+    this.cluster.apply({ kind: "scheduler.config", time: this.cluster.stamp.nowNs, config });
+    await this.cluster.run();
+  }
+
+  async #pool([name, ...settings]: string[]): Promise<void> {
+    const values = Object.fromEntries(settings.map((setting) => setting.split("=") as [string, string]));
+    const { algorithm = "", oversubscription } = values;
+    this.cluster.apply({
+      kind: "pool.upsert",
+      time: this.cluster.stamp.nowNs,
+      pools: [{
+        Name: name!,
+        Description: "",
+        Meta: null,
+        NodeIdentityTTL: 0,
+        SchedulerConfiguration: {
+          SchedulerAlgorithm: algorithm,
+          MemoryOversubscriptionEnabled: oversubscription === undefined ? null : oversubscription === "true",
+        },
+        CreateIndex: 0,
+        ModifyIndex: 0,
+      }],
+    });
+    await this.cluster.run();
+  }
+
+  async #revert(id: string, version: number): Promise<void> {
+    const old = [...this.cluster.state.jobVersions("default", id)].find((one) => one.Version === version);
+    if (!old) throw new Error(`job ${id} has no version ${version}`);
+    await this.cluster.register(old);
+  }
+
+  async #changeLeader(): Promise<void> {
+    this.cluster.loops.stop();
+    this.cluster.loops.start();
+    await this.cluster.run();
   }
 
   async #eval(id: string): Promise<void> {
@@ -183,6 +261,47 @@ class Runner {
     ];
   }
 
+  /** Why live allocations are where they are: the terms of each node that was compared. */
+  #scores(id: string): string[] {
+    const names = new Map([...this.cluster.state.nodes()].map((found) => [found.ID, found.Name]));
+    return this.cluster.live(id).flatMap((alloc) =>
+      (alloc.Metrics?.ScoreMetaData ?? []).map((row) => {
+        const terms = Object.entries(row.Scores).filter(([, score]) => score !== 0)
+          .map(([term, score]) => `${term} ${score.toFixed(3)}`);
+        const chosen = row.NodeID === alloc.NodeID ? " ←" : "";
+        return `${alloc.Name} ${names.get(row.NodeID)} ${row.NormScore.toFixed(3)} (${
+          terms.join(", ")
+        })${chosen}`;
+      })
+    );
+  }
+
+  /** Ports, cores and devices that live allocations were given; dynamic ports without their number. */
+  #given(id: string): string[] {
+    return this.cluster.live(id).map(({ Name, AllocatedResources: { Shared, Tasks } }) => {
+      const ports = (Shared.Ports ?? []).map((port) =>
+        `${port.Label}=${port.HostIP}:${port.Value >= 20_000 ? "dynamic" : port.Value}`
+      );
+      const tasks = Object.values(Tasks).flatMap((one) => [
+        ...(one.Cpu.ReservedCores ? [`cores ${one.Cpu.ReservedCores} (${one.Cpu.CpuShares} MHz)`] : []),
+        ...(one.Memory.MemoryMaxMB > 0 ? [`memory ${one.Memory.MemoryMB} to ${one.Memory.MemoryMaxMB}`] : []),
+        ...(one.Devices ?? []).map((device) =>
+          `${device.Vendor}/${device.Type}/${device.Name} ${device.DeviceIDs}`
+        ),
+      ]);
+      return `${Name}: ${[...ports, ...tasks].join(", ")}`;
+    });
+  }
+
+  #versions(id: string): string[] {
+    return [...this.cluster.state.jobVersions("default", id)].sort((a, b) => a.Version - b.Version)
+      .map((one) => `v${one.Version}${one.Stable ? " stable" : ""}`);
+  }
+
+  #jobs(): string[] {
+    return [...this.cluster.state.jobs()].map((one) => `${one.ID} ${one.Status}`).sort();
+  }
+
   #evals(id: string): string[] {
     return this.cluster.evals(id).sort((a, b) => a.CreateIndex - b.CreateIndex || (a.ID < b.ID ? -1 : 1)).map(
       (evaluation) => {
@@ -222,6 +341,65 @@ class Runner {
     if (!last) return ["none"];
     return Object.entries(last.FailedTGAllocs!).flatMap(([name, metric]) => [`${name}: ${describe(metric)}`]);
   }
+}
+
+function readJob([id, type, ...json]: string[]): Job {
+  const [ofGroup, ofTask, ofJob] = json.map((text) => JSON.parse(text) as Record<string, unknown>);
+  return job(id!, {
+    Type: type,
+    TaskGroups: [group({ Tasks: [task(ofTask)], ...ofGroup })],
+    ...ofJob,
+  });
+}
+
+/** What a node has besides the usual. */
+interface NodeMore {
+  addresses: { Family: string; Alias: string; Address: string; ReservedPorts: string; Gateway: string }[];
+  volumes: Node["HostVolumes"];
+  devices: NodeDevice[];
+  reservedPorts: string;
+  allocsMax: number;
+}
+
+function addAddress(more: NodeMore, alias: string, ip: string): void {
+  more.addresses.push({ Family: "ipv4", Alias: alias, Address: ip, ReservedPorts: "", Gateway: "" });
+}
+
+function addVolume(more: NodeMore, text: string): void {
+  const [Name = "", mode] = text.split(":");
+  more.volumes[Name] = { ID: "", Name, Path: `/srv/${Name}`, ReadOnly: mode === "ro" };
+}
+
+function addDevice(more: NodeMore, text: string): void {
+  const [name = "", count] = text.split(":");
+  const [Vendor = "", Type = "", Name = ""] = name.split("/");
+  const Instances = Array.from({ length: Number(count) }, (_, i) => ({
+    ID: `${Name}-${i}`,
+    Healthy: true,
+    HealthDescription: "",
+  }));
+  more.devices.push({ Vendor, Type, Name, Instances, Attributes: { size: { Int: Name.length, Unit: "" } } });
+}
+
+function withMore(base: Node, more: NodeMore): Node {
+  const resources = base.NodeResources;
+  const [network] = resources.NodeNetworks!;
+  const Addresses = [...network!.Addresses ?? [], ...more.addresses];
+  const made: Node = {
+    ...base,
+    NodeMaxAllocs: more.allocsMax,
+    HostVolumes: more.volumes,
+    ReservedResources: {
+      ...base.ReservedResources,
+      Networks: { ...base.ReservedResources.Networks, ReservedHostPorts: more.reservedPorts },
+    },
+    NodeResources: {
+      ...resources,
+      Devices: more.devices.length > 0 ? more.devices : null,
+      NodeNetworks: [{ ...network!, Addresses }],
+    },
+  };
+  return { ...made, ComputedClass: computedClass(made) };
 }
 
 function describe(metric: AllocMetric): string {
