@@ -301,6 +301,7 @@ export class Agent {
       clock: systemClock,
       random: systemRandom,
       logger: setup.log.module("client"),
+      serveAgent: (request) => this.#handle(request, "server"),
     });
     this.client.onEvent((event) => this.#onClientEvent(event));
   }

@@ -52,6 +52,8 @@ export interface ClientOptions {
   tls?: NonNullable<DialOptions["tls"]>;
   /** Replaces the network (simulation, tests). */
   dial?: Dial;
+  /** Answers what servers may ask of the agent itself: its log (`/v1/agent/monitor`). */
+  serveAgent?: (request: Request) => Response | Promise<Response>;
 }
 
 export class Client {
@@ -150,7 +152,7 @@ export class Client {
       onConnection: (connected) => this.#onConnection(connected),
       onServers: (servers) => this.#state.putServers(servers),
       onConfirmed: () => this.#gc.onConfirmed(),
-      serve: (request) => this.fetch(request),
+      serve: (request) => this.#serve(request),
     });
     this.#host = {
       config,
@@ -199,6 +201,13 @@ export class Client {
   async killAll(): Promise<void> {
     for (const runner of this.#runners.values()) runner.kill();
     await Promise.all([...this.#runners.values()].map((runner) => runner.done()));
+  }
+
+  /** What servers ask over the connection. */
+  #serve(request: Request): Response | Promise<Response> {
+    const { serveAgent } = this.#options;
+    const isMonitor = new URL(request.url).pathname === "/v1/agent/monitor";
+    return isMonitor && serveAgent ? serveAgent(request) : this.fetch(request);
   }
 
   /** The device's own HTTP API (/v1/client/…): the agent's listener and servers (over the connection) both call it. */

@@ -2,6 +2,7 @@
 import { Buffer } from "node:buffer";
 import { ApiError, NotLeaderError } from "../core/errors.ts";
 import { type AgentFacade, type Api, onWrite, type Route, wrongMethod } from "./http_api.ts";
+import { forwardToNode } from "./http_client.ts";
 import { type Exchange, textReply } from "./http_exchange.ts";
 import { list, str, struct, uint64 } from "./json_decode.ts";
 import { forwarded, isForwarded } from "./serving.ts";
@@ -166,11 +167,12 @@ function addressOf(api: Api, name: string): string | null {
 }
 
 function monitor(q: Exchange, api: Api): Response | Promise<Response> {
-  if (q.parameter("node_id") !== "") {
-    throw new ApiError(
-      501,
-      "Watching a device's log is not supported: ask that agent itself, without node_id",
-    );
+  const nodeId = q.parameter("node_id");
+  if (nodeId !== "" && nodeId !== api.deps.localClient?.nodeId) {
+    const url = new URL(q.request.url);
+    url.searchParams.delete("node_id");
+    const { headers, signal } = q.request;
+    return forwardToNode(q, api, nodeId, new Request(url, { headers, signal }));
   }
   const wanted = q.parameter("server_id");
   const address = wanted === "" || isForwarded(q) ? null : addressOf(api, wanted);

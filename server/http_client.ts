@@ -138,6 +138,20 @@ function byNode(q: Exchange, api: Api, unknownStatus: number): Response | Promis
   });
 }
 
+/** Brings a request to a device that is named by its id. */
+export function forwardToNode(
+  q: Exchange,
+  api: Api,
+  id: string,
+  request: Request,
+): Response | Promise<Response> {
+  checkUuid(id, "node lookup failed: ");
+  return api.atLeader(q, () => {
+    if (!api.server.state.node(id)) throw new ApiError(404, `Unknown node ${id}`);
+    return toNode(api, id, request);
+  });
+}
+
 /** Devices keep their connection at the leader. */
 async function toNode({ deps, server }: Api, nodeId: string, request: Request): Promise<Response> {
   if (deps.localClient?.nodeId === nodeId) return await deps.localClient.fetch(request);

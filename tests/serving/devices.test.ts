@@ -178,6 +178,30 @@ test("an agent that is only a device goes on asking over the death of the leader
   await servers.stop();
 });
 
+test("the log of a device's agent is watched through any server", SLOW, async () => {
+  const servers = await Servers.start();
+  const made = await makeDevice({ servers: servers.all.map((one) => one.rpcAddress), drivers: drivers() });
+  const client = new Client({
+    config: made.config,
+    drivers: new Map(),
+    clock: systemClock,
+    random: systemRandom,
+    logger: silentLogger,
+    serveAgent: (request) => new Response(`log of ${new URL(request.url).search}`),
+  });
+  await client.start();
+  await until(() => client.session.connected, "it is connected");
+  for (const server of servers.all) {
+    const answer = await server.get(`/v1/agent/monitor?plain=true&node_id=${client.node.ID}`);
+    assert.deepEqual([answer.status, answer.text], [200, "log of ?plain=true"]);
+    const unknown = await server.get("/v1/agent/monitor?node_id=6ec1e3a0-0000-0000-0000-000000000000");
+    assert.equal(unknown.status, 404);
+  }
+  await client.stop();
+  await made.end();
+  await servers.stop();
+});
+
 test(
   "a device that starts again finds the cluster without the server that it was told of",
   SLOW,
