@@ -139,4 +139,14 @@ describe("cluster of three", SLOW, () => {
       }, `all ${acknowledged.length} acknowledged writes on ${server.name}`);
     }
   });
+
+  it("comes back with everything when all servers died at once", SLOW, async () => {
+    await cluster.write("before-the-end", await cluster.leader());
+    await Promise.all(cluster.servers.map((server) => server.end("SIGKILL")));
+    await Promise.all(cluster.servers.map((server) => server.start()));
+    const leader = await cluster.leader();
+    await cluster.voters(["s1", "s2", "s3"]);
+    assert.ok((await cluster.written(leader)).includes("before-the-end"));
+    await cluster.write("after-the-end", leader);
+  });
 });
