@@ -37,7 +37,7 @@ export const snapshotRedact = absent(
 );
 export const snapshotState = absent(
   "Printing the records of a saved snapshot is",
-  "`nomad operator snapshot inspect` shows what it holds; a restored server's API shows the records.",
+  "`nomad operator snapshot inspect` counts them.",
 );
 export const operatorRoot = absent("The keyring is", RAW);
 export const operatorDebug = absent(

@@ -14,7 +14,7 @@ const TABLE = join(
 
 /** Groups that this version answers with one refusal. */
 const ABSENT =
-  /^(acl|login|var|volume|plugin|quota|recommendation|sentinel|license|tls|setup|windows|monitor export|node (identity|intro)|operator (snapshot|root|debug|client-state|utilization|raft (info|logs|state|migrate-backend)))\b/;
+  /^(acl|login|var|volume|plugin|quota|recommendation|sentinel|license|tls|setup|windows|monitor export|node (identity|intro)|operator (snapshot (redact|state)|root|debug|client-state|utilization|raft (info|logs|state|migrate-backend)))\b/;
 
 interface Section {
   command: string;
