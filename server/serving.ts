@@ -40,6 +40,8 @@ export type Forward = (request: Request, address: string) => Promise<Response>;
 export interface ServingOptions {
   server: ServerContext;
   forward: Forward;
+  /** Requests under way elsewhere, and bytes of their bodies that are held. */
+  limits?: { inFlight: number; heldBytes: number };
 }
 
 /** `repeatable`: only reads may be sent again (a device does not know ids), or what carries an id, too. */
@@ -65,6 +67,7 @@ interface Trace {
 
 export class Serving {
   readonly leaders: LeaderWatch;
+  readonly #limits: { inFlight: number; heldBytes: number };
   #inFlight = 0;
   /** When (monotonic) the last round began that a majority answered to. */
   #confirmedMs = -Infinity;
@@ -73,6 +76,7 @@ export class Serving {
 
   constructor(private readonly options: ServingOptions) {
     const { server } = options;
+    this.#limits = options.limits ?? { inFlight: IN_FLIGHT_MAX, heldBytes: HELD_MAX_BYTES };
     this.leaders = new LeaderWatch(server.log, server.clock);
   }
 
@@ -89,7 +93,9 @@ export class Serving {
   async atLeader(q: Exchange, api: Api, handler: Handler, options: ServeOptions): Promise<Response> {
     // What is this server's own to answer is bounded by the log and the overload guard.
     const elsewhere = this.options.server.log.isLeader ? 0 : 1;
-    if (elsewhere && this.#inFlight >= IN_FLIGHT_MAX) return busy("too many requests wait for the leader");
+    if (elsewhere && this.#inFlight >= this.#limits.inFlight) {
+      return busy("too many requests wait for the leader");
+    }
     this.#inFlight += elsewhere;
     const trace: Trace = { outgoing: null, maybeDone: false, failure: "" };
     const { log, config } = this.options.server;
@@ -137,7 +143,7 @@ export class Serving {
   /** No other server can have been elected without this one knowing: a majority heard of it within LEASE_MS. */
   #leadsSurely(): boolean {
     const { log, clock } = this.options.server;
-    if (!log.isLeader) return false;
+    if (!log.isLeader || log.handingOver) return false;
     return this.#confirmedMs + LEASE_MS >= clock.monotonicMs() || log.peers().length === 1;
   }
 
@@ -146,7 +152,7 @@ export class Serving {
     const { log, clock } = this.options.server;
     const arrivedMs = clock.monotonicMs();
     // A round that began long before this read came proves nothing for it: then it is the next one's turn.
-    while (this.#confirmedMs + LEASE_MS < arrivedMs && log.peers().length > 1) {
+    while (this.#confirmedMs + (log.handingOver ? 0 : LEASE_MS) < arrivedMs && log.peers().length > 1) {
       const beganMs = clock.monotonicMs();
       this.#confirming ??= log.barrier().then(() => {
         this.#confirmedMs = beganMs;
@@ -216,7 +222,7 @@ export class Serving {
     }
     if (!q.bodyRead && q.streams) return { body: request.body, heldBytes: 0, mayRepeat: false };
     const body = await q.body();
-    if (this.#heldBytes + body.length > HELD_MAX_BYTES) {
+    if (this.#heldBytes + body.length > this.#limits.heldBytes) {
       throw new ApiError(503, "Too many writes wait for the leader: try again in a moment");
     }
     this.#heldBytes += body.length;
