@@ -172,6 +172,21 @@ test("hello: during an election the device waits for its end, and is sent to who
   assert.equal(socket.closed?.code, 1013);
 });
 
+test("hello: devices that wait for an election hold up nobody", async () => {
+  const { status, hello, waiting, sessions } = stage();
+  status.leading = false;
+  status.leader = "";
+  const early = await Promise.all([1, 2, 3].map((n) => hello(device({ ID: uuid(n), SecretID: uuid(n) }))));
+  assert.deepEqual(early.map(({ sent }) => sent), [[], [], []]);
+  // One that comes when this server leads already is taken at once, though the others have not been woken yet.
+  status.leading = true;
+  await hello(device());
+  assert.ok(sessions.connected(ID));
+  for (const wake of waiting.splice(0)) wake();
+  await settle();
+  assert.equal(sessions.count, 4);
+});
+
 test("hello: an election that this server wins makes it take the device", async () => {
   const { status, hello, waiting, sessions } = stage();
   status.leading = false;
