@@ -64,6 +64,8 @@ export interface ReplicatedLog {
   /** Resolves when this server is still leader and has applied all that was committed before the call. */
   barrier(): Promise<number>;
   readonly isLeader: boolean;
+  /** Leadership is being given away, or just was: another server may lead without an election timeout's silence. */
+  readonly handingOver: boolean;
   readonly term: number;
   /** Null while no leader is known. */
   readonly leader: LeaderInfo | null;

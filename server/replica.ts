@@ -104,6 +104,8 @@ const PATIENCE_MS = 5;
 const APPLY_SLICE_MS = 8;
 /** A refused write is tried again after this long where nobody's proposal tries it. */
 const STORAGE_RETRY_MS = 500;
+/** How late the word to take leadership over may still arrive, and make a leader. */
+const HAND_OVER_MS = 5000;
 
 export function createReplica(options: ReplicaOptions): Replica {
   return new RaftReplica(options);
@@ -147,6 +149,7 @@ class RaftReplica implements Replica {
   #established = false;
   #onChange: (() => void)[] = [];
   #heardMs = -Infinity;
+  #handOverEndMs = -Infinity;
 
   constructor(options: ReplicaOptions) {
     this.#o = options;
@@ -623,6 +626,10 @@ class RaftReplica implements Replica {
     return this.#established && this.#state === "running" && this.#raft.role === "leader";
   }
 
+  get handingOver(): boolean {
+    return this.#o.clock.monotonicMs() < this.#handOverEndMs;
+  }
+
   get term(): number {
     return this.#raft?.term ?? 0;
   }
@@ -690,6 +697,7 @@ class RaftReplica implements Replica {
     this.#kick();
     const { term } = this.#raft;
     let late = false;
+    this.#handOverEndMs = this.#o.clock.monotonicMs() + HAND_OVER_MS;
     const cancel = this.#o.clock.after(2 * this.#tuning.electionTicks * this.#tuning.tickMs, () => {
       late = true;
       this.#changed();

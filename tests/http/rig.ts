@@ -23,6 +23,7 @@ import { Watch } from "../../server/watch.ts";
 /** A log that is its own quorum: applies what is proposed in the same turn. */
 export class InstantLog implements ReplicatedLog, ClusterLog {
   isLeader = true;
+  handingOver = false;
   term = 1;
   lastContactMs = 0;
   /** Set to make the next proposals fail. */
