@@ -18,13 +18,30 @@ export function portKey(hostIp: string, port: number): number {
   return base * HOST_PORT_SPAN + port;
 }
 
-/** FNV-1a over the address, folded to 30 bits: a clash only makes two addresses share their ports. */
+/** A clash only makes two addresses share their ports. */
 function hashAddress(ip: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < ip.length; i++) hash = Math.imul(hash ^ ip.charCodeAt(i), 0x01000193);
-  const key = ((hash >>> 0) % 0x3fffffff) + 1;
+  const key = fnv(ip);
   ipKeys.set(ip, key);
   return key;
+}
+
+/** FNV-1a, folded to 30 bits; never 0. */
+function fnv(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return ((hash >>> 0) % 0x3fffffff) + 1;
+}
+
+/** A whole core as a key among those of ports: like a port, it has one user. */
+export function coreKey(core: number): number {
+  return -1 - core;
+}
+
+const CORES_SPAN = 65536;
+
+/** An instance of a device (`vendor/type/name/id`), as a key among those of ports. */
+export function instanceKey(name: string): number {
+  return -CORES_SPAN - fnv(name);
 }
 
 const demands = new WeakMap<AllocatedResources, Demand>();
@@ -52,15 +69,21 @@ function computeDemand(resources: AllocatedResources): Demand {
   };
 }
 
+/** Everything that only one may have: host ports, whole cores, instances of devices. */
 function portsOf(resources: AllocatedResources): readonly number[] {
   const keys: number[] = [];
   for (const port of resources.Shared.Ports ?? []) {
     if (!port.IgnoreCollision) keys.push(portKey(port.HostIP, port.Value));
   }
   for (const name in resources.Tasks) {
-    for (const network of resources.Tasks[name]!.Networks ?? []) {
+    const { Cpu, Devices, Networks } = resources.Tasks[name]!;
+    for (const network of Networks ?? []) {
       for (const port of network.ReservedPorts ?? []) keys.push(portKey(network.IP, port.Value));
       for (const port of network.DynamicPorts ?? []) keys.push(portKey(network.IP, port.Value));
+    }
+    for (const core of Cpu.ReservedCores ?? []) keys.push(coreKey(core));
+    for (const { Vendor, Type, Name, DeviceIDs } of Devices ?? []) {
+      for (const id of DeviceIDs) keys.push(instanceKey(`${Vendor}/${Type}/${Name}/${id}`));
     }
   }
   return keys;

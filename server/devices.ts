@@ -1,7 +1,6 @@
 // Devices and whole CPU cores: things a node has one by one, so that an allocation is given certain instances. What is
-// in use is read from the node's allocations, which only groups that ask for such things pay for. Pure.
+// in use is counted like host ports, so that plans in flight and the last check see it too. Pure.
 import type {
-  AllocatedResources,
   AllocatedTaskResources,
   Node,
   NodeDevice,
@@ -10,6 +9,7 @@ import type {
   TaskGroup,
 } from "../core/types.ts";
 import { compileConstraint } from "./constraint.ts";
+import { coreKey, instanceKey } from "./demand.ts";
 
 /** Device groups of the node that a request names ("gpu", "nvidia/gpu", "nvidia/gpu/1080ti") and whose constraints hold. */
 export function deviceGroupsMatching(node: Node, request: RequestedDevice): NodeDevice[] {
@@ -54,49 +54,41 @@ export function asksForInstances(group: TaskGroup): boolean {
   return group.Tasks.some((task) => task.Resources.Cores > 0 || (task.Resources.Devices?.length ?? 0) > 0);
 }
 
-/** Cores and devices that the given resources hold on one node. */
-export class InstancesInUse {
-  readonly cores = new Set<number>();
-  readonly devices = new Set<string>();
-
-  add(resources: AllocatedResources): void {
-    for (const task of Object.values(resources.Tasks)) {
-      for (const core of task.Cpu.ReservedCores ?? []) this.cores.add(core);
-      for (const device of task.Devices ?? []) {
-        for (const id of device.DeviceIDs) this.devices.add(`${deviceKey(device)}/${id}`);
-      }
-    }
-  }
+/** A node's cores and devices: who has one is the node table's and the overlay's business, as for ports. */
+export interface InstancesOfNode {
+  node: Node;
+  /** Whether somebody holds it (coreKey, instanceKey). */
+  taken(key: number): boolean;
 }
 
 type TaskInstances = Pick<AllocatedTaskResources, "Cpu" | "Devices">;
 
 /** What each task gets, or the exhausted dimension ("cores", "devices: …"). */
-export function assignInstances(
-  group: TaskGroup,
-  node: Node,
-  used: InstancesInUse,
-): Map<string, TaskInstances> | string {
+export function assignInstances(group: TaskGroup, on: InstancesOfNode): Map<string, TaskInstances> | string {
   const granted = new Map<string, TaskInstances>();
+  const own = new Set<number>();
+  const free = (key: number) => !own.has(key) && !on.taken(key);
   for (const task of group.Tasks) {
-    const cores = assignCores(task, node, used);
+    const cores = assignCores(task, on.node, free);
     if (typeof cores === "string") return cores;
-    const devices = assignDevices(task, node, used);
+    for (const core of cores.ReservedCores ?? []) own.add(coreKey(core));
+    const devices = assignDevices(task, on.node, { free, take: (key) => own.add(key) });
     if (typeof devices === "string") return devices;
     granted.set(task.Name, { Cpu: cores, Devices: devices });
   }
   return granted;
 }
 
-function assignCores(task: Task, node: Node, used: InstancesInUse): AllocatedTaskResources["Cpu"] | string {
+type IsFree = (key: number) => boolean;
+
+function assignCores(task: Task, node: Node, isFree: IsFree): AllocatedTaskResources["Cpu"] | string {
   const wanted = task.Resources.Cores;
   if (!wanted) return { CpuShares: task.Resources.CPU, ReservedCores: null };
   const { Cpu: cpu } = node.NodeResources;
   const reserved = new Set(node.ReservedResources.Cpu.ReservedCpuCores ?? []);
-  const free = (cpu.ReservableCpuCores ?? []).filter((core) => !reserved.has(core) && !used.cores.has(core));
+  const free = (cpu.ReservableCpuCores ?? []).filter((core) => !reserved.has(core) && isFree(coreKey(core)));
   const cores = chooseCores(free, wanted, node, task.Resources.NUMA?.Affinity ?? "none");
   if (!cores) return "cores";
-  for (const core of cores) used.cores.add(core);
   const perCore = cpu.TotalCpuCores > 0 ? cpu.CpuShares / cpu.TotalCpuCores : 0;
   return { CpuShares: Math.floor(perCore * wanted), ReservedCores: cores };
 }
@@ -128,7 +120,7 @@ function numaNodes(node: Node): Map<number, number> {
 function assignDevices(
   task: Task,
   node: Node,
-  used: InstancesInUse,
+  instances: { free: IsFree; take: (key: number) => void },
 ): AllocatedTaskResources["Devices"] | string {
   const requests = task.Resources.Devices ?? [];
   if (requests.length === 0) return null;
@@ -136,7 +128,7 @@ function assignDevices(
   for (const request of requests) {
     const offers = deviceGroupsMatching(node, request).map((device) => ({
       device,
-      ids: freeInstances(device, used),
+      ids: freeInstances(device, instances.free),
     }))
       .filter((offer) => offer.ids.length >= request.Count)
       .sort((a, b) => deviceAffinity(b.device, request) - deviceAffinity(a.device, request));
@@ -144,16 +136,15 @@ function assignDevices(
     if (!best) return `devices: no devices match request`;
     const { Vendor, Type, Name } = best.device;
     const ids = best.ids.slice(0, request.Count);
-    for (const id of ids) used.devices.add(`${deviceKey(best.device)}/${id}`);
+    for (const id of ids) instances.take(keyOf(best.device, id));
     granted.push({ Vendor, Type, Name, DeviceIDs: ids });
   }
   return granted;
 }
 
-function freeInstances(device: NodeDevice, used: InstancesInUse): string[] {
-  return device.Instances.filter((instance) =>
-    instance.Healthy && !used.devices.has(`${deviceKey(device)}/${instance.ID}`)
-  ).map((instance) => instance.ID);
+function freeInstances(device: NodeDevice, isFree: IsFree): string[] {
+  return device.Instances.filter((instance) => instance.Healthy && isFree(keyOf(device, instance.ID)))
+    .map((instance) => instance.ID);
 }
 
 function deviceAffinity(device: NodeDevice, request: RequestedDevice): number {
@@ -167,6 +158,6 @@ function deviceAffinity(device: NodeDevice, request: RequestedDevice): number {
   return score;
 }
 
-function deviceKey(device: { Vendor: string; Type: string; Name: string }): string {
-  return `${device.Vendor}/${device.Type}/${device.Name}`;
+function keyOf({ Vendor, Type, Name }: NodeDevice, id: string): number {
+  return instanceKey(`${Vendor}/${Type}/${Name}/${id}`);
 }

@@ -11,7 +11,7 @@ export interface Demand {
   cpuMhz: number;
   memoryMb: number;
   diskMb: number;
-  /** Host ports, static and dynamic. */
+  /** Host ports, static and dynamic, and, as keys below zero, whole cores and devices (demand.ts). */
   ports: readonly number[];
 }
 

@@ -11,7 +11,7 @@ import type { AllocatedResources, Allocation, AllocMetric, Job, Node, TaskGroup 
 import { isClientTerminal, isServerTerminal } from "./alloc_sets.ts";
 import { type AttributeColumn, attributeColumn, type Candidates } from "./candidates.ts";
 import { demandOf, groupDemand } from "./demand.ts";
-import { asksForInstances, assignInstances, InstancesInUse } from "./devices.ts";
+import { asksForInstances, assignInstances } from "./devices.ts";
 import { Distinct } from "./distinct.ts";
 import { type Feasibility, feasibilityOf, perAllocVolumesCheck } from "./feasible.ts";
 import { FullSearch } from "./full_search.ts";
@@ -96,10 +96,6 @@ export class Ranker {
   #perSlot = new SlotCounts();
   /** The same by group. */
   #perGroup = new Map<string, SlotCounts>();
-  /** Cores and devices in use by slot, where somebody asked. */
-  #instances = new Map<number, InstancesInUse>();
-  /** What this plan gives by slot to groups that ask for cores and devices. */
-  #planned = new Map<number, AllocatedResources[]>();
   #freed = new Set<string>();
   #start: number;
   #stride: number;
@@ -139,7 +135,6 @@ export class Ranker {
     if (slot < 0 || isClientTerminal(alloc)) return;
     this.journal.add(slot, demandOf(alloc.AllocatedResources), -1);
     this.#freed.add(alloc.ID);
-    this.#instances.delete(slot);
     if (wasLive) this.#uncount(alloc, slot);
     this.#touch(slot);
   }
@@ -150,7 +145,6 @@ export class Ranker {
     if (slot < 0) return;
     this.journal.add(slot, demandOf(alloc.AllocatedResources), 1);
     this.#freed.delete(alloc.ID);
-    this.#instances.delete(slot);
     this.addLive(alloc);
     this.#touch(slot);
   }
@@ -327,7 +321,6 @@ export class Ranker {
     if (granted) return { ...granted, preempted: evicted };
     this.journal.rollback(before);
     for (const alloc of evicted) this.#freed.delete(alloc.ID);
-    this.#instances.delete(slot);
     this.#touch(slot);
     return null;
   }
@@ -480,10 +473,9 @@ export class Ranker {
       return null;
     }
     const instances = search.instances
-      ? assignInstances(search.group, node, this.#instancesOn(slot, node))
+      ? assignInstances(search.group, { node, taken: (key) => portTaken(table, overlay, slot, key) })
       : null;
     if (typeof instances === "string") {
-      this.#instances.delete(slot);
       tally.exhaust(node, instances, true);
       return null;
     }
@@ -491,34 +483,15 @@ export class Ranker {
     // Whole cores are worth more than the group asked for in megahertz.
     const dimension = instances && exhausted(table, overlay, slot, demandOf(resources));
     if (dimension) {
-      this.#instances.delete(slot);
       tally.exhaust(node, dimension, true);
       return null;
     }
     return { slot, node, resources, demand: demandOf(resources), preempted: [] };
   }
 
-  /** Cores and devices in use on the slot: state's allocations but those the plan stops, and the plan's own. */
-  #instancesOn(slot: number, node: Node): InstancesInUse {
-    const known = this.#instances.get(slot);
-    if (known) return known;
-    const used = new InstancesInUse();
-    for (const alloc of this.input.state.allocsByNode(node.ID)) {
-      if (!isClientTerminal(alloc) && !this.#freed.has(alloc.ID)) used.add(alloc.AllocatedResources);
-    }
-    for (const resources of this.#planned.get(slot) ?? []) used.add(resources);
-    this.#instances.set(slot, used);
-    return used;
-  }
-
   #take(search: GroupSearch, found: Found): void {
-    const { slot, demand, resources } = found;
+    const { slot, demand } = found;
     this.journal.add(slot, demand, 1);
-    if (search.instances) {
-      const planned = this.#planned.get(slot) ?? [];
-      planned.push(resources);
-      this.#planned.set(slot, planned);
-    }
     this.#perSlot.add(slot, 1);
     this.#countAt(search.group.Name, slot, 1);
     this.#touch(slot);
