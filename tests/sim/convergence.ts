@@ -83,6 +83,9 @@ function jobsDiffer({ server }: ServerProcess): string {
     const running = [...state.allocsByJob(job.Namespace, job.ID)].filter((alloc) =>
       alloc.DesiredStatus === "run" && alloc.ClientStatus === "running"
     );
+    // A version whose deployment failed gets no further allocations, as in the reference.
+    const latest = state.latestDeployment(job.Namespace, job.ID);
+    if (latest?.Status === "failed" && latest.JobVersion === job.Version && !job.Stop) continue;
     const difference = jobDiffers(job, running, state.nodeCount);
     if (difference) return `job ${job.ID} (${job.Type}, version ${job.Version}): ${difference}`;
   }

@@ -115,6 +115,8 @@ export class SimDisk {
     const { rows } = this.#image;
     if (rows.length === 0) return false;
     const from = Math.max(0, rows.length - 1 - this.#random.int(5));
+    // A server whose whole log is gone knows of no cluster any more.
+    if (from === 0) this.damaged = true;
     this.#image.rows = rows.map((row, at) => at < from ? row : { ...row, crc: -1 });
     return true;
   }
@@ -124,6 +126,7 @@ export class SimDisk {
     if (!this.#older) return false;
     this.#image = this.#older;
     this.#older = null;
+    if (this.#image.rows.length === 0) this.damaged = true;
     return true;
   }
 
