@@ -147,6 +147,8 @@ class RaftReplica implements Replica {
   /** Term in which this server leads and has told so; 0 while it does not. */
   #leadingTerm = 0;
   #established = false;
+  /** As it was told last. */
+  #abstains = false;
   #onChange: (() => void)[] = [];
   #heardMs = -Infinity;
   #handOverEndMs = -Infinity;
@@ -556,6 +558,10 @@ class RaftReplica implements Replica {
   /** Compares what raft says with what was told, and tells the difference. */
   #watchRole(): void {
     const raft = this.#raft;
+    if (this.#abstains && raft.abstain === null) {
+      this.#log("info", "All entries that this server had lost are here again: it votes again");
+    }
+    this.#abstains = raft.abstain !== null;
     const term = raft.role === "leader" ? raft.term : 0;
     if (term !== this.#leadingTerm) {
       if (this.#leadingTerm !== 0) {
@@ -752,6 +758,7 @@ class RaftReplica implements Replica {
       protocol_version_max: 3,
       protocol_version_min: 3,
       state: role === "leader" ? "Leader" : role === "follower" ? "Follower" : "Candidate",
+      ...(this.#raft.abstain ? { abstains_until: this.#raft.abstain.index } : {}),
       storage: this.#refusal ? `refuses writes: ${this.#refusal.kind}` : "ok",
       term,
     };

@@ -5,6 +5,7 @@ import { appendFileSync, readFileSync, rmSync, statSync, truncateSync, writeFile
 import { join } from "node:path";
 import { test } from "node:test";
 import { type Output, program, run, shellJob, TestAgent } from "./harness.ts";
+import { TestCluster } from "./test_cluster.ts";
 
 const JOBS = 20;
 
@@ -150,4 +151,44 @@ test("a server whose directory was removed comes back as another one", async () 
     await agent.start();
     assert.notEqual(await id(), first);
   });
+});
+
+test("three servers: one whose WAL was cut short gets everything again, and only then counts", async () => {
+  const cluster = new TestCluster();
+  try {
+    await cluster.start();
+    await cluster.voters(["s1", "s2", "s3"]);
+    const leader = await cluster.leader();
+    const [damaged, third] = cluster.servers.filter((server) => server !== leader) as [
+      typeof leader,
+      typeof leader,
+    ];
+    for (let i = 0; i < 30; i++) await cluster.write(`before-${i}`, leader);
+    await cluster.until(
+      async () => (await cluster.written(damaged)).length === 30,
+      "the follower to have it all",
+    );
+    await damaged.end("SIGKILL");
+    const wal = join(damaged.folder, "data", "server", "raft.db-wal");
+    truncateSync(wal, Math.floor(statSync(wal).size * 0.6));
+    await damaged.start();
+    await cluster.until(
+      async () => (await cluster.written(damaged)).length === 30,
+      "what was lost to come back",
+    );
+    assert.match(damaged.log, /\[WARN\].*but entry \d+ was durable: .* does not vote until/);
+    await cluster.until(async () => /it votes again/.test(damaged.log), "it to be whole");
+    // It counts: with the third one gone, two of three go on, and elect when the leader goes, too.
+    await third.end("SIGKILL");
+    await cluster.write("after", leader);
+    await third.start();
+    await leader.end("SIGKILL");
+    await cluster.leader();
+    await cluster.until(
+      async () => (await cluster.written(damaged)).length === 31,
+      "the last write to be there",
+    );
+  } finally {
+    await cluster.destroy();
+  }
 });
