@@ -10,7 +10,10 @@ export function nextPeriodicLaunch(
   if (!periodic || periodic.Enabled === false || (periodic.SpecType ?? "cron") !== "cron") return undefined;
   const specs = periodic.Specs?.length ? periodic.Specs : periodic.Spec ? [periodic.Spec] : [];
   const launches = specs.flatMap((spec) => {
-    const next = parse(spec, periodic.TimeZone || "UTC")?.nextRun(new Date(nowMs));
+    const cron = parse(spec, periodic.TimeZone || "UTC");
+    let next = cron?.nextRun(new Date(nowMs));
+    // croner moves a time that a day does not have because clocks are set forward; servers leave it out.
+    while (next && !cron!.match(next)) next = cron!.nextRun(next);
     return next ? [next.getTime()] : [];
   });
   return launches.length > 0 ? Math.min(...launches) : undefined;

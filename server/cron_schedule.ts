@@ -17,10 +17,17 @@ export function nextLaunchMs(periodic: PeriodicConfig, afterMs: number): number 
   let earliest: number | null = null;
   for (const spec of specsOf(periodic)) {
     const cron = new Cron(cronerPattern(spec), { timezone: periodic.TimeZone || "UTC", paused: true });
-    const next = cron.nextRun(new Date(afterMs))?.getTime() ?? null;
+    const next = nextMatch(cron, new Date(afterMs))?.getTime() ?? null;
     if (next !== null && (earliest === null || next < earliest)) earliest = next;
   }
   return earliest;
+}
+
+/** A time that a day does not have, because clocks are set forward, is left out that day, as in Nomad; croner moves it. */
+function nextMatch(cron: Cron, after: Date): Date | null {
+  let next = cron.nextRun(after);
+  while (next && !cron.match(next)) next = cron.nextRun(next);
+  return next;
 }
 
 /** Five fields; six end with a year where croner's six begin with seconds; seven are alike. */

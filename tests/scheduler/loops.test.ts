@@ -166,6 +166,35 @@ test("nextLaunchMs: time zones, several expressions, years, names", () => {
   assert.throws(() => nextLaunchMs(periodic(["61 * * * *"]), at));
 });
 
+test("nextLaunchMs: a time that a day does not have is left out, one that it has twice comes once", () => {
+  const launches = (Spec: string, TimeZone: string, from: string, count: number) => {
+    const times: string[] = [];
+    for (let at = Date.parse(from); times.length < count;) {
+      const next = nextLaunchMs({ ...periodicDefaults, Spec, TimeZone }, at)!;
+      times.push(new Date(next).toISOString().slice(0, 16));
+      at = next;
+    }
+    return times;
+  };
+  assert.deepEqual(launches("30 2 * * *", "Europe/Berlin", "2027-03-27T12:00:00Z", 2), [
+    "2027-03-29T00:30",
+    "2027-03-30T00:30",
+  ]);
+  assert.deepEqual(launches("30 1 * * *", "America/New_York", "2027-11-06T12:00:00Z", 2), [
+    "2027-11-07T05:30",
+    "2027-11-08T06:30",
+  ]);
+});
+
+const periodicDefaults = {
+  Enabled: true,
+  SpecType: "cron",
+  Spec: "",
+  Specs: null,
+  ProhibitOverlap: false,
+  TimeZone: "",
+};
+
 test("GarbageCollector: forgets what is over, keeps what may still matter", async () => {
   const cluster = new Cluster();
   await cluster.addNodes(node(0), node(1));
