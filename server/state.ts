@@ -129,6 +129,11 @@ export class State implements StateMachine, StateReader {
     return result;
   }
 
+  /** Id of the saved state that is on its way in, "" for none. */
+  get stagedId(): string {
+    return this.#tables.staged?.id ?? "";
+  }
+
   snapshot(): Iterable<string> {
     return takeSnapshot(this.#tables, this.#index);
   }
@@ -157,6 +162,8 @@ export class State implements StateMachine, StateReader {
     this.#index = Math.max(index, saved + 1);
     tables.indexOffset = this.#index - entry;
     tables.staged = null;
+    // Which cluster this is, the log decides and not what stands in it: a server of the saved one must not fit in here.
+    tables.clusterId = this.#tables.clusterId;
     this.#take(tables);
     return {};
   }

@@ -6,6 +6,7 @@ import type { Command } from "../../server/commands.ts";
 import { BLOCK_CHARS, packBlock } from "../../core/snapshot_codec.ts";
 import type { Replica } from "../../server/replica.ts";
 import { State } from "../../server/state.ts";
+import { DEFAULT_AUTOPILOT_CONFIG } from "../../server/state_tables.ts";
 import { memoryStorage } from "../../server/storage.ts";
 import { Network, SLOW, testReplica, until } from "../raft/helpers.ts";
 import { makeJob, makeNode, T0 } from "./fixtures.ts";
@@ -103,6 +104,20 @@ test("State.restore: a saved state from a higher index lifts this one above it, 
   both.entry = log.entry;
   both.run(register("last"));
   assert.equal(text(copy), text(fresh));
+});
+
+test("State.restore: the cluster stays the one it is", () => {
+  const init = (id: string): Command => ({
+    kind: "cluster.init",
+    time: T0,
+    id,
+    autopilot: DEFAULT_AUTOPILOT_CONFIG,
+  });
+  const old = new State();
+  new Log([old]).run(init("lost"), register("saved"));
+  const fresh = new State();
+  new Log([fresh]).run(init("new"), ...restoreOf(blocksOf(old)));
+  assert.deepEqual([fresh.clusterId, jobs(fresh)], ["new", ["saved"]]);
 });
 
 test("State.restore: half staged it changes nothing, and outlives a snapshot and a restart", () => {
