@@ -268,6 +268,8 @@ export class Agent {
       dataDir,
       self: { id, rpcAddress, httpAddress, voter: true },
       openStorage: () => openStorage(dataDir),
+      clock: systemClock,
+      random: systemRandom,
       logger: this.setup.log.module("nomad"),
     });
   }

@@ -135,6 +135,8 @@ export type Change =
   | { kind: "scheduler.config"; time: number; config: SchedulerConfiguration; cas?: number }
   /** By the first leader of a new cluster: its id and what Autopilot starts with. A later one changes nothing. */
   | { kind: "cluster.init"; time: number; id: string; autopilot: AutopilotConfiguration }
+  /** By a survivor that goes on alone (raft_recovery.ts): from here on this is another cluster than it was. */
+  | { kind: "cluster.rename"; time: number; id: string }
   | { kind: "autopilot.config"; time: number; config: AutopilotConfiguration; cas?: number }
   | { kind: "namespace.upsert"; time: number; namespaces: Namespace[] }
   | { kind: "namespace.delete"; names: string[] }

@@ -55,6 +55,7 @@ export function eventTypeOf(command: Command): string {
     case "deployment.delete":
     case "scheduler.config":
     case "cluster.init":
+    case "cluster.rename":
     case "autopilot.config":
     case "state.stage":
     case "state.restore":

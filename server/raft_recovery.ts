@@ -3,11 +3,14 @@
 // without their old data, so that no two servers can disagree about what the log says.
 //
 // Invariants: nothing changes without the file; the new membership is an entry after everything that is stored here,
-// in a term that no other server can have had.
+// in a term that no other server can have had; the cluster has another id after it, so that a server of the old one
+// whose log goes on differently is not taken in with it.
 import { readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
+import type { Clock, Random } from "../core/env.ts";
 import { ConfigError, errorText } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
+import type { Command } from "./commands.ts";
 import type { Entry, RaftServer } from "./raft_types.ts";
 import type { RaftStorage } from "./storage.ts";
 
@@ -20,6 +23,8 @@ export interface RecoveryOptions {
   /** This server, as it is to be the only member. */
   self: RaftServer;
   openStorage(): Promise<RaftStorage>;
+  clock: Clock;
+  random: Random;
   logger: Logger;
 }
 
@@ -63,14 +68,20 @@ function checkPeers(file: string, text: string, id: string): void {
 }
 
 /** Returns the index of the entry that makes `self` the only member. */
-async function goOnAlone(storage: RaftStorage, { self, logger }: RecoveryOptions): Promise<number> {
+async function goOnAlone(storage: RaftStorage, options: RecoveryOptions): Promise<number> {
+  const { self, clock, random, logger } = options;
   const { hard, floor, lastIndex, lost } = await storage.open();
   // Nobody has more than this server, so its damaged end is gone for everybody.
   if (lost) logger.warn("the end of the log was damaged and is given up", { damage: lost.what });
   const [last] = lastIndex > floor.index ? await storage.read(lastIndex, 1) : [];
   const term = Math.max(hard.term, last?.term ?? floor.term) + TERMS_SKIPPED;
-  const data = JSON.stringify({ servers: [{ ...self, voter: true }] });
-  const entry: Entry = { index: lastIndex + 1, term, kind: "config", data };
-  await storage.write({ hard: { term, vote: "", commit: entry.index }, entries: [entry], install: null });
-  return entry.index;
+  const index = lastIndex + 1;
+  const alone = JSON.stringify({ servers: [{ ...self, voter: true }] });
+  const rename: Command = { kind: "cluster.rename", time: clock.nowMs() * 1e6, id: random.uuid() };
+  const entries: Entry[] = [
+    { index, term, kind: "config", data: alone },
+    { index: index + 1, term, kind: "command", data: JSON.stringify(rename) },
+  ];
+  await storage.write({ hard: { term, vote: "", commit: index + 1 }, entries, install: null });
+  return index;
 }

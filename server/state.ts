@@ -30,6 +30,7 @@ import {
   deletePools,
   deleteServices,
   initCluster,
+  renameCluster,
   setAutopilotConfig,
   setSchedulerConfig,
   stageState,
@@ -449,6 +450,8 @@ function applyCommand(w: Write, c: Command): ApplyResult {
       return setSchedulerConfig(w, c);
     case "cluster.init":
       return initCluster(w, c);
+    case "cluster.rename":
+      return renameCluster(w, c);
     case "autopilot.config":
       return setAutopilotConfig(w, c);
     case "namespace.upsert":

@@ -30,6 +30,12 @@ export function initCluster(w: Write, c: Of<"cluster.init">): ApplyResult {
   return {};
 }
 
+/** One that has no id yet gets its first one as always, with what Autopilot starts with. */
+export function renameCluster({ tables }: Write, c: Of<"cluster.rename">): ApplyResult {
+  if (tables.clusterId !== "") tables.clusterId = c.id;
+  return {};
+}
+
 /** A saved state on its way in may not grow beyond this: it is held as text by every server. */
 const STAGED_MAX_CHARS = 1024 * 1024 * 1024;
 

@@ -48,6 +48,37 @@ test("a survivor goes on alone with its data and takes new servers in", SLOW, as
   await stop(alone);
 });
 
+test("a server of the old cluster that comes back with its log is not taken in", SLOW, async () => {
+  const folders = ["a", "b", "c"].map(() => temporaryFolder());
+  const start = (name: string, expect: number, dataDir: string) => startServer({ name, expect, dataDir });
+  const servers = await Promise.all(["a", "b", "c"].map((name, i) => start(name, 3, folders[i]!)));
+  await Promise.all(servers.slice(1).map((server) => server.join(servers[0]!)));
+  await membersOf(servers, "a b c");
+  await leaderOf(servers);
+  await until(
+    () => servers.every((server) => server.agent.server!.state.clusterId !== ""),
+    "the cluster's id",
+  );
+  await stop(servers[0]!);
+  // What only these two have.
+  const leader = await leaderOf(servers.slice(1));
+  for (let i = 0; i < 20; i++) await leader.agent.api.put(`/v1/namespace/lost-${i}`, { Name: `lost-${i}` });
+  await Promise.all(servers.slice(1).map(stop));
+
+  peersFile(folders[0]!, [{ id: servers[0]!.id }]);
+  const alone = await start("a", 3, folders[0]!);
+  assert.ok(alone.leads);
+  const forgotten = await start("b", 3, folders[1]!);
+  await forgotten.join(alone);
+  await until(
+    () => alone.logged(/server b\.global is not added: it belongs to another cluster/),
+    "the refusal",
+  );
+  assert.equal(alone.members, "a");
+  await alone.agent.api.put("/v1/namespace/after", { Name: "after" });
+  assert.ok(alone.leads);
+});
+
 test("a file that does not name this server, and it only, is refused with what to write", SLOW, async () => {
   const folder = temporaryFolder();
   const a = await startServer({ name: "a", expect: 1, dataDir: folder });
