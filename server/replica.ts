@@ -101,7 +101,7 @@ const PENDING_MAX_CHARS = 256 * 1024 * 1024;
 /** A patient proposal's longest wait for company. */
 const PATIENCE_MS = 5;
 /** Applying gives way to other work after this long. */
-const APPLY_SLICE_MS = 8;
+const APPLY_SLICE_MS = 5;
 /** A refused write is tried again after this long where nobody's proposal tries it. */
 const STORAGE_RETRY_MS = 500;
 /** How late the word to take leadership over may still arrive, and make a leader. */

@@ -190,6 +190,6 @@ export class Snapshotter {
         index = Math.max(index, log.applied - Math.floor((log.applied - log.floorIndex) / 2));
       }
     }
-    if (index - log.floorIndex >= CUT_ENTRIES) log.compact(index);
+    if (index - log.floorIndex >= CUT_ENTRIES || log.bytes >= CUT_CHARS) log.compact(index);
   }
 }

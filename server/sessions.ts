@@ -32,7 +32,7 @@ const UNHANDLED_MAX_BYTES = 64 * 1024 * 1024;
 /** A greeting waits this long for an election; the device gives a server 10 s. */
 const ELECTION_WAIT_MS = 4_000;
 /** Time in a turn of the event loop for what devices say and for what they are told. */
-const TURN_BUDGET_MS = 10;
+const TURN_BUDGET_MS = 6;
 /** How long after an election devices may need to come here. */
 const ARRIVAL_MS = 5_000;
 const ARRIVAL_POLL_MS = 25;

@@ -18,7 +18,7 @@ import { schedule } from "./schedule.ts";
 import type { StateReader } from "./state_reader.ts";
 
 /** Time for scheduling before the event loop has its turn. */
-const SLICE_MS = 5;
+const SLICE_MS = 4;
 /** Plans on their way through the log at a time. */
 const IN_FLIGHT_MAX = 128;
 /** Runs of one evaluation whose plan was cut, before it is given back. */
