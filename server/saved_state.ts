@@ -25,6 +25,8 @@ import { chunkProblem } from "./state_snapshot.ts";
 
 /** Characters of base64 in one command: small enough that heartbeats and other writes get between. */
 const STAGE_CHARS = 512 * 1024;
+/** A state that unpacks to more is none of ours, and must not fill the disk. */
+const STATE_MAX_BYTES = 4 * 1024 * 1024 * 1024;
 
 export interface SavedState {
   meta: ArchiveMeta;
@@ -132,7 +134,12 @@ export async function restoreState(
 async function receive(source: AsyncIterable<Uint8Array>, path: string): Promise<void> {
   const file = await open(path, "wx", 0o600);
   try {
-    await readArchive(source, async (bytes) => void await file.write(bytes));
+    let size = 0;
+    await readArchive(source, async (bytes) => {
+      size += bytes.length;
+      if (size > STATE_MAX_BYTES) throw new ArchiveError("the state is too large for this program");
+      await file.write(bytes);
+    });
   } catch (error) {
     throw error instanceof ArchiveError ? refusal(error.message) : error;
   } finally {

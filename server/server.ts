@@ -224,6 +224,15 @@ export class Server implements ServerContext {
     });
   }
 
+  /** A restore dies with the leader that was at it: what it staged is of no use to anybody. */
+  #dropStaged(): void {
+    const id = this.state.stagedId;
+    if (id === "") return;
+    this.propose({ kind: "state.unstage", time: this.nowNs(), id }).catch((error) =>
+      this.#logger.warn("What a restore left half done stays until the next one", { error: errorText(error) })
+    );
+  }
+
   /** The leader's work is made of the state: over another one it begins anew, once this one stands. */
   #rebuildLeader(): void {
     if (!this.leader.active) return;
@@ -231,7 +240,9 @@ export class Server implements ServerContext {
     const { term } = this.log;
     queueMicrotask(() => {
       this.#replacing = false;
-      if (!this.leader.active && this.log.isLeader && this.log.term === term) this.leader.start();
+      if (this.leader.active || !this.log.isLeader || this.log.term !== term) return;
+      this.leader.start();
+      this.devices.expectAll();
     });
   }
 
@@ -269,6 +280,7 @@ export class Server implements ServerContext {
         this.leader.start();
         this.devices.expectAll();
         this.cluster.onLeadership(true);
+        this.#dropStaged();
         return;
       }
       this.#logger.info("cluster leadership lost");
