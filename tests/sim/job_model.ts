@@ -5,6 +5,8 @@ import { node } from "../scheduler/fixtures.ts";
 import type { SimRandom } from "./random.ts";
 
 const SECOND = 1e9;
+/** Jobs are scaled to this at most. */
+export const SCALE_MAX = 3;
 
 export type JobKind = "service" | "batch" | "system" | "sysbatch";
 
@@ -35,9 +37,12 @@ export function drawJob(random: SimRandom, kind: JobKind, stamp: string): Record
 
 function drawGroup(random: SimRandom, kind: JobKind): Record<string, unknown> {
   const isService = kind === "service";
+  const count = kind === "system" || kind === "sysbatch" ? 1 : 1 + random.int(isService ? 5 : 3);
+  // There are three nodes at least.
+  const apart = isService && count <= SCALE_MAX && random.chance(0.1);
   return {
     Name: "g",
-    Count: kind === "system" || kind === "sysbatch" ? 1 : 1 + random.int(isService ? 5 : 3),
+    Count: count,
     RestartPolicy: { Attempts: 0, Interval: 10 * SECOND, Delay: SECOND, Mode: "fail" },
     ...(isService || kind === "batch" ? { ReschedulePolicy: drawReschedule(random, isService) } : {}),
     ...(isService
@@ -54,7 +59,7 @@ function drawGroup(random: SimRandom, kind: JobKind): Record<string, unknown> {
     ...(isService && random.chance(0.3)
       ? { Networks: [{ Mode: "host", DynamicPorts: [{ Label: "http" }] }] }
       : {}),
-    ...(isService && random.chance(0.1) ? { Constraints: [{ Operand: "distinct_hosts" }] } : {}),
+    ...(apart ? { Constraints: [{ Operand: "distinct_hosts" }] } : {}),
     Tasks: [{
       Name: "t",
       Driver: "mock_driver",

@@ -1,7 +1,7 @@
 // Everyday use of the cluster through its HTTP API: jobs are registered, changed, scaled, stopped and evaluated, nodes
 // drained, allocations stopped, deployments promoted and failed, lists read. Nobody checks the answers here: what the
 // cluster made of it is what checkers look at.
-import { drawJob, JOB_IDS, type JobKind } from "./job_model.ts";
+import { drawJob, JOB_IDS, type JobKind, SCALE_MAX } from "./job_model.ts";
 import type { Answer, Call } from "./network.ts";
 import type { SimRandom } from "./random.ts";
 
@@ -60,7 +60,7 @@ async function scaleJob(host: TrafficHost): Promise<void> {
   const id = random.pick(JOB_IDS.service);
   await put(host, `/v1/job/${id}/scale`, {
     Target: { Group: "g" },
-    Count: random.int(6),
+    Count: random.int(SCALE_MAX + 1),
     Message: "simulated",
   });
 }
