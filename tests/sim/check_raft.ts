@@ -30,6 +30,7 @@ interface Seen {
   verified: Map<number, Entry>;
   verifiedTo: number;
   floor: number;
+  configIndex: number;
 }
 
 /** What lies behind all servers is forgotten so often (in events). */
@@ -56,6 +57,8 @@ export class RaftChecker implements Checker {
   /** Index → term of the committed entry. */
   readonly #committed = new Map<number, number>();
   #committedTo = 0;
+  /** Index → memberships that were seen there, as text. */
+  readonly #members = new Map<number, Set<string>>();
   /** Term of a leader → the last entry that was committed in it. */
   readonly #commits = new Map<number, { index: number; term: number }>();
   #steps = 0;
@@ -122,6 +125,7 @@ export class RaftChecker implements Checker {
     if (same) return;
     this.#checkHard(server.id, seen, raft);
     this.#checkLog(server.id, seen, raft);
+    this.#checkMembers(server.id, seen, raft);
     if (log.commit !== seen.commit) this.#checkCommit(server.id, seen, raft);
     Object.assign(seen, {
       term: raft.term,
@@ -131,6 +135,7 @@ export class RaftChecker implements Checker {
       lastIndex: log.lastIndex,
       lastEntry,
       stable: log.stable,
+      configIndex: log.config.index,
     });
   }
 
@@ -153,6 +158,7 @@ export class RaftChecker implements Checker {
       verified: new Map(),
       verifiedTo: raft.log.floorIndex,
       floor: raft.log.floorIndex,
+      configIndex: raft.log.config.index,
     };
     this.#seen.set(id, seen);
     return seen;
@@ -210,6 +216,47 @@ export class RaftChecker implements Checker {
         "log matching",
         `before entry ${index}/${term} ${id} holds one of term ${previousTerm}, another server one of term ` +
           `${known.previousTerm}`,
+      );
+    }
+  }
+
+  // ---- members ----
+
+  /** The membership in force is the newest one in the log, and changes one voter at a time (§4.1 of the thesis). */
+  #checkMembers(id: string, seen: Seen, raft: Raft): void {
+    const { log } = raft;
+    const { index, config } = log.config;
+    if (index > log.lastIndex) {
+      throw new SimFailure(
+        "members",
+        `${id} goes by the membership of entry ${index}, its log ends at ${log.lastIndex}`,
+      );
+    }
+    const entry = log.entryAt(index);
+    const text = JSON.stringify(config);
+    const known = this.#members.get(index);
+    if (entry ? entry.kind !== "config" || entry.data !== text : known && !known.has(text)) {
+      throw new SimFailure(
+        "members",
+        `${id} does not go by the membership of entry ${index}, but by ${text}`,
+      );
+    }
+    if (entry && !known?.has(text)) this.#members.set(index, new Set([...known ?? [], text]));
+    const appended = raft.role === "leader" && seen.role === "leader" && raft.term === seen.term &&
+      index > seen.configIndex;
+    if (!appended) return;
+    const before = votersOf(log.configAt(index - 1).config);
+    const after = votersOf(config);
+    const changed = [...before, ...after].filter((voter) => before.includes(voter) !== after.includes(voter));
+    const open = seen.configIndex > log.commit;
+    if (changed.length > 1 || open || raft.termStart > log.commit) {
+      throw new SimFailure(
+        "members",
+        `leader ${id} of term ${raft.term} changes the membership from ${before.join(" ")} to ${
+          after.join(" ")
+        } at ` +
+          `${index} with commit ${log.commit}, the last change at ${seen.configIndex} and its term begun at ` +
+          `${raft.termStart}`,
       );
     }
   }

@@ -134,7 +134,8 @@ export class Cluster implements SimCluster {
     this.watchers.begin(this);
     for (const server of this.servers.values()) server.start();
     for (const device of this.devices.values()) device.start();
-    for (let i = 0; i < this.swarm.clients; i++) this.#runClient(`c${i + 1}`);
+    const { clients, readers } = this.swarm;
+    for (let i = 0; i < clients + readers; i++) this.#runClient(`c${i + 1}`, { readsOnly: i >= clients });
     if (this.devices.size > 0) this.#runTraffic();
   }
 
@@ -184,10 +185,11 @@ export class Cluster implements SimCluster {
     return this.#busyClients === 0;
   }
 
-  #runClient(name: string): void {
+  #runClient(name: string, { readsOnly }: { readsOnly: boolean }): void {
     const random = this.#users.random.fork();
     const client = new HistoryClient(name, {
       random,
+      readsOnly,
       nowMs: () => this.world.nowMs,
       step: () => this.world.step,
       nextId: () => ++this.#operations,

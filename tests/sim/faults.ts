@@ -65,6 +65,7 @@ export class Faults {
     lostDisk: () => this.#loseDisk(this.#anyServer()),
     jumpClock: () => this.#jumpClock(),
     changeMembers: () => this.#operate(() => this.#cluster.operator.changeMembers()),
+    starveLeader: () => this.#starve(this.#cluster.leader),
     hurryMembers: () => this.#operate(() => this.#cluster.operator.hurryMembers()),
     transferLeadership: () =>
       this.#operate(async () => await this.#cluster.leader?.server?.log.transferLeadership()),
@@ -154,6 +155,18 @@ export class Faults {
     if (!process?.up || process.paused) return;
     process.pause();
     this.#later(longestMs, `${process.machine.name} resumes`, () => process.resume());
+  }
+
+  /** It hears clients but no other server, and its timers are late: it finds out late that nobody follows it any more. */
+  #starve(server: ServerProcess | undefined): void {
+    if (!server) return;
+    const others = this.#servers().map(({ id }) => id).filter((id) => id !== server.id);
+    this.#cut(
+      others.flatMap((other) => [[server.id, other], [other, server.id]] as [string, string][]),
+      20_000,
+    );
+    server.machine.skew.lateness = 8;
+    this.#later(10_000, `${server.id} gets its share`, () => server.machine.skew.lateness = 1);
   }
 
   #slowDisk(server: ServerProcess): void {

@@ -15,6 +15,8 @@ export interface ClientHost {
   step(): number;
   /** A new number each time, from 1. */
   nextId(): number;
+  /** This client never writes. */
+  readsOnly: boolean;
   /** Servers that may be asked, by name. */
   servers(): string[];
   call(server: string, call: Call): Promise<Answer>;
@@ -78,6 +80,7 @@ export class HistoryClient {
     const key = isJob
       ? `job/default/reg-${random.int(JOB_KEYS)}`
       : `namespace/ns-${random.int(NAMESPACE_KEYS)}`;
+    if (this.host.readsOnly) return { kind: "read", key, consistency: "consistent" };
     const dice = random.float();
     if (dice < 0.45) {
       const consistency = random.chance(0.7) ? "consistent" : random.pick(["default", "stale"] as const);

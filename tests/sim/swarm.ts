@@ -31,13 +31,15 @@ export const FAULT_KINDS = [
   "cutOffDevice",
   "breakConnections",
 ] as const;
-/** `hurryMembers`: only where nothing else happens, see drawLogSwarm. */
-export type FaultKind = (typeof FAULT_KINDS)[number] | "hurryMembers";
+/** Some only where nothing else happens, see drawLogSwarm. */
+export type FaultKind = (typeof FAULT_KINDS)[number] | "hurryMembers" | "starveLeader";
 
 export interface Swarm {
   servers: number;
   devices: number;
   clients: number;
+  /** Clients on top that only read. */
+  readers: number;
   /** Mean of a client's pause between two operations, and of the traffic's. */
   thinkMs: number;
   trafficMs: number;
@@ -61,6 +63,7 @@ export function drawSwarm(random: SimRandom): Swarm {
     servers: random.pick([1, 3, 3, 3, 3, 3, 5, 5]),
     devices: 3 + random.int(4),
     clients: 2 + random.int(4),
+    readers: 0,
     thinkMs: random.pick([20, 60, 200]),
     trafficMs: random.pick([150, 400, 1000]),
     network: {
@@ -99,17 +102,21 @@ export function drawSwarm(random: SimRandom): Swarm {
 export function drawLogSwarm(random: SimRandom): Swarm {
   const swarm = drawSwarm(random);
   const faults = new Map<FaultKind, number>();
-  const share = random.pick([0.3, 0.6, 1]);
-  for (const kind of LOG_FAULTS) if (random.chance(share)) faults.set(kind, 0.2 + random.float());
+  for (let kinds = 1 + random.int(4); kinds > 0; kinds--) {
+    faults.set(random.pick(LOG_FAULTS), 0.2 + random.float());
+  }
   return {
     ...swarm,
     servers: random.pick([2, 3, 3, 3, 4, 5]),
     devices: 0,
     thinkMs: random.pick([5, 20, 60]),
+    tuning: random.chance(0.5)
+      ? swarm.tuning
+      : { snapshotThreshold: 10, snapshotIntervalMs: 0, trailingLogs: 2 },
     clients: 3 + random.int(4),
-    // A deposed leader whose clock is slow believes in itself for long.
-    driftMax: random.pick([0, 0.05, 0.6]),
-    faultEveryMs: random.pick([60, 300, 1000]),
+    readers: random.int(4),
+    // Time enough between two faults for an election and some writes.
+    faultEveryMs: random.pick([500, 1500, 4000]),
     faults,
   };
 }
@@ -127,6 +134,7 @@ const LOG_FAULTS: readonly FaultKind[] = [
   "fullDisk",
   "changeMembers",
   "hurryMembers",
+  "starveLeader",
   "transferLeadership",
 ];
 

@@ -26,6 +26,8 @@ export interface SimEvent {
 export interface Skew {
   rate: number;
   wallOffsetMs: number;
+  /** Timers take so many times as long: a process that is starved, but still answers. */
+  lateness?: number;
 }
 
 /** Something with a name on the network, on which one process runs at a time. */
@@ -53,7 +55,8 @@ export class Life {
       monotonicMs: () => (world.nowMs - this.#startedMs) * machine.skew.rate,
       after: (delayMs, run) => {
         // Time must pass, however little: adding a rounding error to a large number would add nothing.
-        const trueMs = Math.max(TIMER_MIN_MS, delayMs) / machine.skew.rate;
+        const { rate, lateness = 1 } = machine.skew;
+        const trueMs = Math.max(TIMER_MIN_MS, delayMs) * lateness / rate;
         const event = world.schedule(trueMs, this, machine.name, run);
         return () => {
           event.run = null;
