@@ -19,6 +19,8 @@ export class DurableServer {
   vote = "";
   /** By index, above the floor. */
   #terms = new Map<number, number>();
+  /** What it had and lost: it counts as if it were there, because its server abstains until it is (docs/raft.md). */
+  #lost = new Map<number, number>();
   readonly #votes = new Map<number, string>();
 
   constructor(readonly id: string) {}
@@ -35,6 +37,7 @@ export class DurableServer {
       this.last = entries.at(-1)!.index;
     }
     if (hard) this.#setHard(hard.term, hard.vote);
+    if (hard && !hard.abstain) this.#lost.clear();
   }
 
   #setHard(term: number, vote: string): void {
@@ -58,6 +61,9 @@ export class DurableServer {
   /** A new process read its disk. */
   loaded(raft: Raft): void {
     const { log } = raft;
+    if (raft.abstain) {
+      for (const [index, term] of this.#terms) if (index > log.stable) this.#lost.set(index, term);
+    } else this.#lost.clear();
     this.#terms.clear();
     this.floor = log.floorIndex;
     this.last = log.stable;
@@ -66,7 +72,8 @@ export class DurableServer {
   }
 
   holds(index: number, term: number): boolean {
-    return index <= this.floor || (index <= this.last && this.#terms.get(index) === term);
+    return index <= this.floor || (index <= this.last && this.#terms.get(index) === term) ||
+      this.#lost.get(index) === term;
   }
 
   votedFor(term: number): string {
