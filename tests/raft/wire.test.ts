@@ -96,6 +96,7 @@ test("wire: random bytes behind a right beginning are refused, whatever they are
 class Peer {
   readonly seen: Message[] = [];
   requests = 0;
+  connections = 0;
   /** Requests that got no answer yet and were not given up. */
   waiting = 0;
   readonly #server: Server;
@@ -118,6 +119,7 @@ class Peer {
       });
     });
     this.#server.on("connection", (socket: Socket) => {
+      this.connections++;
       this.#sockets.add(socket);
       socket.on("close", () => this.#sockets.delete(socket));
     });
@@ -167,6 +169,23 @@ test(
     }
   },
 );
+
+test("wire: connections are kept", SLOW, async () => {
+  const peer = new Peer("at once");
+  const address = await peer.listen();
+  const { transport } = started("a");
+  try {
+    for (let i = 1; i <= 20; i++) {
+      transport.send(append("b", i, 10), address);
+      await until(() => peer.seen.length === i, "the message to arrive");
+    }
+    assert.equal(peer.requests, 20);
+    assert.ok(peer.connections < 10, `20 requests on ${peer.connections} connections`);
+  } finally {
+    await transport.stop();
+    await peer.close();
+  }
+});
 
 test("wire: a peer that is gone is reported once, and once when it is back", SLOW, async () => {
   let gone = true;
