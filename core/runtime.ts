@@ -48,7 +48,7 @@ export const runtime: { name: "deno" | "bun" | "node"; version: string } = deno
   : { name: "node", version: process.version.slice(1) };
 
 /** A heap above this is left to the engine: a full collection of it would hold up heartbeats. */
-const SMALL_HEAP_BYTES = 128 * 2 ** 20;
+const SMALL_HEAP_BYTES = 40 * 2 ** 20;
 
 /** One full collection: gives back what starting up has left behind. Does nothing to a large heap. */
 export async function releaseMemory(): Promise<void> {
