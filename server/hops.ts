@@ -1,5 +1,6 @@
 // How a request of the API gets from one server to another: one connection to each peer's rpc listener, held open, with
-// all requests on it side by side (core/mux.ts). Bodies stream both ways; a caller who goes away ends his exchange only.
+// all requests on it side by side (core/mux.ts), what is said in one turn as one message. Bodies stream both ways; a
+// caller who goes away ends his exchange only.
 //
 // Invariants: an error says whether the request can have been executed (`HopError.executed`); a connection that is
 // silent for SILENCE_MAX_MS while somebody waits is given up; a request never waits longer than CONNECT_MAX_MS for it.
@@ -16,6 +17,10 @@ const SILENCE_MAX_MS = 10_000;
 const PING_PATH = "/ping";
 /** Blocking queries of many clients may come through one server. */
 const STREAMS_MAX = 16_384;
+
+/** Before each frame of a message. */
+const LENGTH_BYTES = 4;
+const BATCH_MAX_BYTES = 256 * 1024;
 
 /** A request did not get its answer. `executed` "no": it cannot have reached the other server's API. */
 export class HopError extends Error {
@@ -59,7 +64,8 @@ export class Hops {
     return info.upgrade({
       open: (socket) => {
         this.#accepted.add(socket);
-        mux = new Mux((frame) => socket.send(frame), {
+        const batch = new Batch((frames) => socket.send(frames));
+        mux = new Mux((frame) => batch.add(frame), {
           dialled: false,
           streamsMax: STREAMS_MAX,
           backlog: () => socket.bufferedBytes,
@@ -71,7 +77,7 @@ export class Hops {
       message: (socket, data) => {
         try {
           if (typeof data === "string") throw new Error("text is not spoken here");
-          mux?.receive(data);
+          if (mux) eachFrame(data, mux);
         } catch (error) {
           this.options.logger.warn(`A server's connection is refused: ${errorText(error)}`);
           socket.close(1008, "refused");
@@ -96,6 +102,47 @@ function isPing(request: Request): boolean {
   return request.method === "HEAD" && new URL(request.url).pathname === PING_PATH;
 }
 
+/** Frames of one turn of the event loop go as one message: a small answer is three frames, and many go at once. */
+class Batch {
+  #frames: Uint8Array[] = [];
+  #bytes = 0;
+
+  constructor(private readonly send: (frames: Uint8Array) => void) {}
+
+  add(frame: Uint8Array): void {
+    if (this.#frames.length === 0) setImmediate(() => this.#flush());
+    this.#frames.push(frame);
+    this.#bytes += frame.length + LENGTH_BYTES;
+    if (this.#bytes >= BATCH_MAX_BYTES) this.#flush();
+  }
+
+  #flush(): void {
+    if (this.#frames.length === 0) return;
+    const message = new Uint8Array(this.#bytes);
+    const view = new DataView(message.buffer);
+    let at = 0;
+    for (const frame of this.#frames) {
+      view.setUint32(at, frame.length);
+      message.set(frame, at + LENGTH_BYTES);
+      at += LENGTH_BYTES + frame.length;
+    }
+    this.#frames = [];
+    this.#bytes = 0;
+    this.send(message);
+  }
+}
+
+/** Feeds the frames of a message. Throws for one that is cut off. */
+function eachFrame(message: Uint8Array, mux: Mux): void {
+  const view = new DataView(message.buffer, message.byteOffset, message.byteLength);
+  for (let at = 0; at < message.length;) {
+    const end = at + LENGTH_BYTES <= message.length ? at + LENGTH_BYTES + view.getUint32(at) : Infinity;
+    if (end > message.length) throw new Error("Malformed message: a frame is cut off");
+    mux.receive(message.subarray(at + LENGTH_BYTES, end));
+    at = end;
+  }
+}
+
 /** The connection to one server, from its dialling to its end. */
 class Peer {
   ended = false;
@@ -111,7 +158,8 @@ class Peer {
   constructor(readonly address: string, dial: Dial, private readonly options: HopsOptions) {
     const { clock } = options;
     this.#heardMs = clock.monotonicMs();
-    this.#mux = new Mux((frame) => this.#socket?.send(frame), {
+    const batch = new Batch((frames) => this.#socket?.send(frames));
+    this.#mux = new Mux((frame) => batch.add(frame), {
       dialled: true,
       streamsMax: STREAMS_MAX,
       backlog: () => this.#socket?.bufferedBytes ?? 0,
@@ -160,7 +208,7 @@ class Peer {
   #receive(data: Uint8Array): void {
     this.#heardMs = this.options.clock.monotonicMs();
     try {
-      this.#mux.receive(data);
+      eachFrame(data, this.#mux);
     } catch (error) {
       this.end(errorText(error));
     }

@@ -150,3 +150,18 @@ test("a caller who goes away ends his exchange at the other side, and no other",
     assert.equal(await (await ours.fetch(address, get("/quick"))).text(), "quick");
   }));
 let aborted = 0;
+
+test("a message that is cut off ends the connection, and nothing else", () =>
+  peers(() => new Response("fine"), async (ours, address) => {
+    const dial = await dialer({ path: SERVER_PATH, handshakeTimeoutMs: 2000 });
+    const closed = await new Promise<string>((resolve) => {
+      const socket = dial(address, {
+        open: () => socket.send(new Uint8Array([0, 0, 1, 0, 7])),
+        text: () => undefined,
+        bytes: () => undefined,
+        close: resolve,
+      });
+    });
+    assert.match(closed, /refused/);
+    assert.equal(await (await ours.fetch(address, get())).text(), "fine");
+  }));
