@@ -76,6 +76,11 @@ export function assessHealth(
   };
 }
 
+/** Heartbeats are as many times rarer as raft_multiplier says: so much longer a server may have heard none. */
+export function scaled(config: AutopilotConfiguration, raftMultiplier = 1): AutopilotConfiguration {
+  return { ...config, LastContactThreshold: config.LastContactThreshold * raftMultiplier };
+}
+
 function isHealthy(
   report: ServerReport,
   leader: ServerReport | undefined,

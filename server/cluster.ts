@@ -14,10 +14,11 @@ import {
   type AutopilotChange,
   type ClusterHealth,
   nextAutopilotChange,
+  scaled,
   type ServerReport,
 } from "./autopilot.ts";
 import type { Offer, OfferAnswer, PeerAnswers, PeerCalls, PeerStatus } from "./cluster_calls.ts";
-import { type MembershipChange, membershipChanges } from "./cluster_changes.ts";
+import { type MembershipChange, membershipChanges, twinIds } from "./cluster_changes.ts";
 import { Forming } from "./cluster_forming.ts";
 import { type ServerMember, serverMember } from "./cluster_members.ts";
 import type { Command } from "./commands.ts";
@@ -301,7 +302,21 @@ export class Cluster implements PeerAnswers {
 
   #noteAddresses(): void {
     const alive = this.servers().filter((server) => server.status === "alive");
-    this.#addresses = new Map(alive.map((server) => [server.id, server.rpcAddress]));
+    const twins = twinIds(alive);
+    for (const [id, servers] of twins) this.#tellTwins(id, servers);
+    const clear = alive.filter((server) => !twins.has(server.id));
+    this.#addresses = new Map(clear.map((server) => [server.id, server.rpcAddress]));
+  }
+
+  /** Both would vote: the log's messages go to the one that its membership names. */
+  #tellTwins(id: string, servers: readonly ServerMember[]): void {
+    this.#tellOnce(
+      id,
+      `servers ${
+        servers.map(({ name }) => name).sort().join(" and ")
+      } have one id, ${id}: a data_dir was copied. ` +
+        "Stop the copy, remove the server folder of its data_dir and start it again",
+    );
   }
 
   /** Runs a round now, or once more after the one under way. */
@@ -399,7 +414,12 @@ export class Cluster implements PeerAnswers {
         unknownMs: self || member ? this.#known(server.id) : this.#unknownFor(server.id),
       };
     });
-    return assessHealth(reports, this.#health, state.autopilotConfig(), clock.nowMs());
+    return assessHealth(
+      reports,
+      this.#health,
+      scaled(state.autopilotConfig(), config.raftMultiplier),
+      clock.nowMs(),
+    );
   }
 
   #known(id: string): number {

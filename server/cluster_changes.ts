@@ -2,7 +2,8 @@
 // added as learners, addresses that moved are corrected. Pure; one change at a time, because the log takes them one by
 // one. Dead servers and promotions are autopilot.ts's.
 //
-// Invariant: nobody is removed here for being silent, only for having left or for being replaced at its own address.
+// Invariants: nobody is removed here for being silent, only for having left or for being replaced at its own address;
+// nothing is changed for an id that two living servers have: nobody knows whose it is.
 import { raftServer, type ServerMember } from "./cluster_members.ts";
 import type { RaftServer } from "./raft_types.ts";
 
@@ -29,13 +30,14 @@ export function membershipChanges(view: MembershipView): MembershipChange[] {
   const changes: MembershipChange[] = [];
   const alive = members.filter((member) => member.status === "alive");
   const aliveIds = new Set(alive.map((member) => member.id));
+  const twins = twinIds(alive);
   for (const member of members) {
     if (member.status !== "left" || aliveIds.has(member.id) || member.id === selfId) continue;
     if (!servers.some((server) => server.id === member.id)) continue;
     changes.push({ kind: "remove", id: member.id, name: member.name, reason: "it left" });
   }
   for (const member of alive) {
-    if (member.id === selfId) continue;
+    if (member.id === selfId || twins.has(member.id)) continue;
     const known = servers.find((server) => server.id === member.id);
     if (known) {
       const moved = known.rpcAddress !== member.rpcAddress || known.httpAddress !== member.httpAddress;
@@ -52,4 +54,10 @@ export function membershipChanges(view: MembershipView): MembershipChange[] {
     } else changes.push({ kind: "add", member, server: raftServer(member, false) });
   }
   return changes;
+}
+
+/** Ids that more than one living server has: data directories that were copied, node-id included. */
+export function twinIds(alive: readonly ServerMember[]): Map<string, ServerMember[]> {
+  const byId = Map.groupBy(alive, (member) => member.id);
+  return new Map([...byId].filter(([, members]) => members.length > 1));
 }

@@ -5,6 +5,7 @@ import {
   assessHealth,
   type ClusterHealth,
   nextAutopilotChange,
+  scaled,
   type ServerReport,
 } from "../../server/autopilot.ts";
 import { DEFAULT_AUTOPILOT_CONFIG } from "../../server/state_tables.ts";
@@ -53,6 +54,13 @@ test("a follower is unhealthy that is silent, behind, in an older term or unhear
   assert.equal(healthy({ log: { ...log, lastTerm: 2 } }), false);
   assert.equal(healthy({ log: { ...log, lastIndex: 749 } }), false);
   assert.equal(healthy({ log: { ...log, lastIndex: 750 } }), true);
+});
+
+test("a follower whose heartbeats are rarer (raft_multiplier) may have heard none for as much longer", () => {
+  const heard = (lastContactMs: number) =>
+    report("b", { log: { lastContactMs, lastTerm: 3, lastIndex: 1000 } });
+  const healthy = (ms: number) => assessHealth([leader, heard(ms)], null, scaled(CONFIG, 5), 0).healthy;
+  assert.deepEqual([healthy(500), healthy(1000), healthy(1001)], [true, true, false]);
 });
 
 test("health keeps the time of its last change", () => {

@@ -63,6 +63,14 @@ test("a server that came back elsewhere keeps its place and its vote", () => {
   assert.deepEqual(changes([server("a"), server("b")], [member("a"), moved]), ["move b d:4647 voter"]);
 });
 
+test("two living servers with one id (a copied data_dir) do not take the place from each other", () => {
+  const copy = member("b", { name: "copy.global", rpcAddress: "d:4647" });
+  assert.deepEqual(changes([server("a"), server("b")], [member("a"), member("b"), copy]), []);
+  assert.deepEqual(changes([server("a")], [member("a"), member("b"), copy]), [], "nor is one of them added");
+  const gone = member("b", { status: "failed" });
+  assert.deepEqual(changes([server("a"), server("b")], [member("a"), gone, copy]), ["move b d:4647 voter"]);
+});
+
 test("a server that lost its data takes the place of what it was", () => {
   const fresh = member("new", { name: "b.global", rpcAddress: "b:4647" });
   const servers = [server("a"), server("b"), server("c")];
