@@ -33,6 +33,11 @@ export const systemClock: Clock = {
   },
 };
 
+/** Runs something after what is ready to run now. */
+export type Defer = (run: () => void) => void;
+
+export const nextTurn: Defer = (run) => void setImmediate(run);
+
 /** Cryptographically random, drawn in blocks because a system call per id is slow at 100,000 ids a second. */
 class SystemRandom implements Random {
   #pool = new Uint8Array(4096);

@@ -5,7 +5,7 @@
 // Invariants: an error says whether the request can have been executed (`HopError.executed`); a connection that is
 // silent for SILENCE_MAX_MS while somebody waits is given up; a request never waits longer than CONNECT_MAX_MS for it.
 import type { Dial, DialledSocket } from "../core/dial.ts";
-import type { Clock } from "../core/env.ts";
+import { type Clock, type Defer, nextTurn } from "../core/env.ts";
 import type { Logger } from "../core/logger.ts";
 import { errorText } from "../core/errors.ts";
 import { Mux } from "../core/mux.ts";
@@ -34,6 +34,8 @@ export interface HopsOptions {
   dial(): Promise<Dial>;
   clock: Clock;
   logger: Logger;
+  /** When the frames of a turn go out; after it by default. */
+  defer?: Defer;
   /** Answers what other servers send on. */
   serve(request: Request): Promise<Response> | Response;
 }
@@ -64,7 +66,7 @@ export class Hops {
     return info.upgrade({
       open: (socket) => {
         this.#accepted.add(socket);
-        const batch = new Batch((frames) => socket.send(frames));
+        const batch = new Batch((frames) => socket.send(frames), this.options.defer);
         mux = new Mux((frame) => batch.add(frame), {
           dialled: false,
           streamsMax: STREAMS_MAX,
@@ -107,10 +109,10 @@ class Batch {
   #frames: Uint8Array[] = [];
   #bytes = 0;
 
-  constructor(private readonly send: (frames: Uint8Array) => void) {}
+  constructor(private readonly send: (frames: Uint8Array) => void, private readonly defer = nextTurn) {}
 
   add(frame: Uint8Array): void {
-    if (this.#frames.length === 0) setImmediate(() => this.#flush());
+    if (this.#frames.length === 0) this.defer(() => this.#flush());
     this.#frames.push(frame);
     this.#bytes += frame.length + LENGTH_BYTES;
     if (this.#bytes >= BATCH_MAX_BYTES) this.#flush();
@@ -158,7 +160,7 @@ class Peer {
   constructor(readonly address: string, dial: Dial, private readonly options: HopsOptions) {
     const { clock } = options;
     this.#heardMs = clock.monotonicMs();
-    const batch = new Batch((frames) => this.#socket?.send(frames));
+    const batch = new Batch((frames) => this.#socket?.send(frames), options.defer);
     this.#mux = new Mux((frame) => batch.add(frame), {
       dialled: true,
       streamsMax: STREAMS_MAX,

@@ -114,6 +114,7 @@ export class Server implements ServerContext {
       clock,
       logger,
       serve: options.serveApi,
+      ...(options.logParts?.defer ? { defer: options.logParts.defer } : {}),
     });
     this.#listen();
   }
