@@ -11,7 +11,7 @@ import type { Exchange } from "./http_exchange.ts";
 import { write } from "./http_once.ts";
 import { childOf, dispatchProblem } from "./job_children.ts";
 import { bytes, int, map, str, struct } from "./json_decode.ts";
-import { periodicChild } from "./periodic.ts";
+import { isTracked, periodicChild } from "./periodic.ts";
 import { type AnswerPlan, fillAnswer } from "./state_requests.ts";
 
 const dispatchShape = struct("api.JobDispatchRequest", {
@@ -47,6 +47,10 @@ async function dispatchChild(q: Exchange, api: Api, id: string, body: DispatchBo
   const parent = demandJob(api, namespace, id, 500, "parameterized job not found");
   const problem = dispatchProblem(parent, { payload: body.Payload ?? null, meta: body.Meta ?? {} });
   if (problem) throw new ApiError(500, problem);
+  const priority = body.Priority || parent.Priority;
+  if (priority < 1 || priority > server.config.jobPriorityMax) {
+    throw new ApiError(500, `dispatch job priority must be between [1, ${server.config.jobPriorityMax}]`);
+  }
   const token = q.parameter("idempotency_token");
   if (token !== "") {
     await underWay(api.server, `${namespace}\0${id}\0${token}`);
@@ -64,7 +68,7 @@ async function dispatchChild(q: Exchange, api: Api, id: string, body: DispatchBo
     DispatchIdempotencyToken: token,
     Payload: body.Payload || null,
     Meta: parent.Meta || body.Meta ? { ...parent.Meta, ...body.Meta } : null,
-    Priority: body.Priority || parent.Priority,
+    Priority: priority,
     SubmitTime: server.nowNs(),
   };
   const evaluation = jobEvaluation(child, "job-register", stamp(api));
@@ -119,6 +123,11 @@ export async function forcePeriodic(q: Exchange, api: Api): Promise<Response> {
   const { server } = api;
   const parent = demandJob(api, q.writeNamespace(), jobIdOf(q, "/periodic/force"));
   if (!parent.Periodic) throw new ApiError(500, "can't force launch non-periodic job");
+  if (!isTracked(parent)) {
+    const name = JSON.stringify(parent.ID);
+    const why = `can't force run non-tracked job ${name} (${parent.Namespace})`;
+    throw new ApiError(500, `force launch for job ${name} failed: ${why}`);
+  }
   const launchMs = server.clock.nowMs();
   const child: Job = { ...periodicChild(parent, launchMs), SubmitTime: server.nowNs() };
   const evaluation = jobEvaluation(child, "periodic-job", stamp(api));

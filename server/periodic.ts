@@ -9,6 +9,7 @@ import { jobEvaluation } from "./evaluations.ts";
 import { childOf } from "./job_children.ts";
 import type { LeaderContext } from "./scheduling.ts";
 import type { Changes } from "./state_reader.ts";
+import { isParameterized } from "./state_status.ts";
 
 const RETRY_MS = 5_000;
 /** Timers cannot be longer; a later launch is planned again on the way. */
@@ -144,8 +145,9 @@ export function periodicChild(parent: Job, launchMs: number): Job {
   return { ...childOf(parent, `${parent.ID}/periodic-${Math.floor(launchMs / 1000)}`), Periodic: null };
 }
 
-function isTracked(job: Job): boolean {
-  return job.Periodic !== null && job.Periodic.Enabled && !job.Stop && job.ParameterizedJob === null;
+/** Whether the job is launched: what is parameterized waits to be dispatched, and then its instances are launched. */
+export function isTracked(job: Job): boolean {
+  return job.Periodic !== null && job.Periodic.Enabled && !job.Stop && !isParameterized(job);
 }
 
 function keyOf(job: Job): string {

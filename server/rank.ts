@@ -278,7 +278,9 @@ export class Ranker {
     for (const alloc of evicted) this.journal.add(slot, demandOf(alloc.AllocatedResources), -1);
     search.scoring.touch(slot);
     const score = preemptionScore(evicted);
-    const row = search.scoring.row(slot, wish.penalty?.has(slot) ?? false, score);
+    const row = isSystem(this.input.job)
+      ? this.#rowOf(search, slot)
+      : search.scoring.row(slot, wish.penalty?.has(slot) ?? false, score);
     this.journal.rollback(before);
     search.scoring.touch(slot);
     return row;

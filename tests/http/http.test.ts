@@ -520,3 +520,32 @@ test("a node pool keeps its own scheduler configuration", async () => {
   });
   assert.deepEqual([refused.status, /must be binpack or spread/.test(refused.text)], [400, true]);
 });
+
+test("only a job that is launched by its times can be forced, and an instance has a priority in bounds", async () => {
+  const rig = new Rig();
+  const batch = (ID: string, more: Record<string, unknown>) =>
+    rig.put("/v1/jobs", { Job: { ...webJob(), ID, Name: ID, Type: "batch", ...more } });
+  const Periodic = { Enabled: true, SpecType: "cron", Spec: "0 0 1 1 *" };
+  const force = async (id: string) => {
+    const { status, text } = await rig.put(`/v1/job/${encodeURIComponent(id)}/periodic/force`);
+    return status === 200 ? "launched" : text.trim();
+  };
+  const untracked = (id: string) =>
+    `force launch for job "${id}" failed: can't force run non-tracked job "${id}" (default)`;
+  await batch("often", { Periodic });
+  assert.equal(await force("often"), "launched");
+  await rig.request("DELETE", "/v1/job/often");
+  assert.equal(await force("often"), untracked("often"));
+  await batch("off", { Periodic: { ...Periodic, Enabled: false } });
+  assert.equal(await force("off"), untracked("off"));
+
+  await batch("both", { Periodic, ParameterizedJob: { Payload: "optional" } });
+  assert.equal(await force("both"), untracked("both"));
+  const dispatched = await rig.put("/v1/job/both/dispatch", {});
+  assert.equal(await force((dispatched.json as { DispatchedJobID: string }).DispatchedJobID), "launched");
+  const refused = await rig.put("/v1/job/both/dispatch", { Priority: 101 });
+  assert.deepEqual(
+    [refused.status, refused.text.trim()],
+    [500, "dispatch job priority must be between [1, 100]"],
+  );
+});
