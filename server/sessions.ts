@@ -239,9 +239,13 @@ export class Sessions implements Devices {
     if (hello.version < PROTOCOL_VERSION) {
       throw new ApiError(400, `Device protocol ${hello.version} is too old`);
     }
+    if (session.node) throw new ApiError(400, "A device says hello once in a connection");
     await this.#leaderKnown(session);
+    if (!this.#open.has(session)) return;
     if (!this.options.isLeader()) return await this.#sendAway(session, hello);
     const node = await this.#register(hello.node);
+    // Gone while its registration was written: it must not count as connected, nor end the one that it has by now.
+    if (!this.#open.has(session)) return;
     this.#byNode.get(node.ID)?.socket.close(1000, "the device opened another connection");
     session.node = node;
     this.#byNode.set(node.ID, session);

@@ -79,7 +79,10 @@ function stage() {
     leader: "10.0.0.9:4647",
     servers: ["10.0.0.1:4647"],
     failing: undefined as Error | undefined,
+    /** Commands are written, and those who proposed them hear of it with `proposals`. */
+    held: false,
   };
+  const proposals: (() => void)[] = [];
   /** Those who wait for an election. */
   const waiting: (() => void)[] = [];
   /** Where a relay dials the leader. */
@@ -93,7 +96,7 @@ function stage() {
       if (status.failing) return Promise.reject(status.failing);
       proposed.push(command);
       bench.must(command);
-      return Promise.resolve();
+      return status.held ? new Promise<void>((go) => proposals.push(go)) : Promise.resolve();
     },
     isLeader: () => status.leading,
     leaderAddress: () => status.leader,
@@ -123,7 +126,7 @@ function stage() {
     await settle();
     return socket;
   };
-  return { bench, clock, sessions, proposed, status, connect, hello, waiting, line };
+  return { bench, clock, sessions, proposed, proposals, status, connect, hello, waiting, line };
 }
 
 const device = (fields: Partial<Node> = {}) =>
@@ -146,6 +149,37 @@ test("hello: the same registration again writes nothing; a newer connection ends
   await hello(device());
   assert.equal(proposed.length, 1);
   assert.match(first.closed!.reason, /another connection/);
+});
+
+test("hello: a device that goes while it is registered is not connected, and ends no newer connection", async () => {
+  const { hello, connect, sessions, proposals, status } = stage();
+  const early = connect();
+  early.say({ t: "hello", version: 1, node: device(), allocs: {} });
+  early.close(1001, "gone");
+  await settle();
+  assert.equal(sessions.connected(ID), false);
+  status.held = true;
+  const late = connect();
+  late.say({ t: "hello", version: 1, node: device(), allocs: {} });
+  await settle();
+  late.close(1001, "gone");
+  status.held = false;
+  const newer = await hello(device());
+  for (const go of proposals.splice(0)) go();
+  await settle();
+  assert.equal(newer.closed, undefined);
+  assert.ok(sessions.connected(ID));
+  newer.close(1001, "gone");
+  assert.equal(sessions.connected(ID), false);
+});
+
+test("hello: it is said once in a connection", async () => {
+  const { hello, sessions } = stage();
+  const socket = await hello(device());
+  socket.say({ t: "hello", version: 1, node: device({ ID: uuid(0x77) }), allocs: {} });
+  await settle();
+  assert.match(socket.last("refused").reason, /hello once/);
+  assert.deepEqual([sessions.connected(ID), sessions.connected(uuid(0x77))], [false, false]);
 });
 
 test("hello: another secret for a known node is refused for good, the first session stays", async () => {
