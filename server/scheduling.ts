@@ -8,7 +8,7 @@ import type { Logger } from "../core/logger.ts";
 import type { Allocation, Evaluation, Job, Node } from "../core/types.ts";
 import { isClientTerminal, isTerminal } from "./alloc_sets.ts";
 import { BlockedEvals } from "./blocked.ts";
-import { Broker, DELIVERIES_MAX } from "./broker.ts";
+import { Broker, DELIVERIES_MAX, jobKeyOf } from "./broker.ts";
 import type { Command } from "./commands.ts";
 import { demandOf, groupDemand } from "./demand.ts";
 import { jobEvaluation, newEvaluation } from "./evaluations.ts";
@@ -25,6 +25,9 @@ const FOLLOW_UP_MIN_MS = 60_000;
 const FOLLOW_UP_SPREAD_MS = 540_000;
 
 type Ask = ReturnType<typeof groupDemand>;
+
+/** Until what the log's disk refused is tried again. */
+const REFUSED_RETRY_MS = 5000;
 
 const SUPERSEDED = "canceled after more recent eval was processed";
 
@@ -46,6 +49,10 @@ export class Scheduling {
   #cancelTimer: (() => void) | null = null;
   #timerMs = Infinity;
   #tidying = false;
+  /** Counts starts: what was refused in an earlier one is not tried again in this one. */
+  #start = 0;
+  /** Nodes that take new allocations, as they were last seen. */
+  #open = new Set<string>();
   #cancelable: Evaluation[] = [];
   /** Drivers, devices and networks of a node as they were when it was last seen here. */
   #offers = new Map<string, string>();
@@ -67,6 +74,8 @@ export class Scheduling {
   /** Takes over everything the state says is open. */
   start(): void {
     this.#running = true;
+    this.#start++;
+    for (const node of this.context.state.nodes()) if (takesAllocations(node)) this.#open.add(node.ID);
     for (const evaluation of this.context.state.evals()) this.#takeIn(evaluation);
     this.workers.pause(this.context.state.schedulerConfig().PauseEvalBroker);
     this.workers.start();
@@ -80,6 +89,7 @@ export class Scheduling {
     this.blocked.clear();
     this.plans.clear();
     this.#offers.clear();
+    this.#open.clear();
     this.#cancelable = [];
     this.#cancelTimer?.();
     this.#cancelTimer = null;
@@ -95,6 +105,7 @@ export class Scheduling {
     this.#noticeRoom(changes);
     if (changes.schedulerConfig) this.workers.pause(changes.schedulerConfig.PauseEvalBroker);
     this.#mendStale(changes.allocs);
+    this.#mendMissed(changes);
     this.#settled();
     this.workers.kick();
   }
@@ -213,7 +224,32 @@ export class Scheduling {
       const job = state.job(namespace, id);
       return job ? [jobEvaluation(job, "node-update", { random, nowNs: this.context.nowNs() })] : [];
     });
-    this.#write({ kind: "eval.upsert", time: this.context.nowNs(), evals });
+    this.#write(evals, () => this.#mendStale(allocs.flatMap((alloc) => state.alloc(alloc.ID) ?? [])));
+  }
+
+  /** A system job may have been registered while the command that opened a node was in the log: neither knew the other. */
+  #mendMissed({ nodes, evals, removedNodes }: Changes): void {
+    for (const node of removedNodes) this.#open.delete(node.ID);
+    const fresh = nodes.filter((node) => {
+      const isNew = takesAllocations(node) && !this.#open.has(node.ID);
+      if (!takesAllocations(node)) this.#open.delete(node.ID);
+      else this.#open.add(node.ID);
+      return isNew;
+    });
+    if (fresh.length === 0) return;
+    const { state, random } = this.context;
+    const told = new Set(evals.map(jobKeyOf));
+    const stamp = { random, nowNs: this.context.nowNs() };
+    const missed: Evaluation[] = [];
+    for (const job of state.systemJobs()) {
+      if (job.Stop || told.has(`${job.Namespace}\0${job.ID}`)) continue;
+      missed.push(jobEvaluation(job, "node-update", stamp, { NodeID: fresh[0]!.ID }));
+    }
+    if (missed.length > 0) this.#writeEvals(missed);
+  }
+
+  #writeEvals(evals: Evaluation[]): void {
+    this.#write(evals, () => this.#writeEvals(evals));
   }
 
   /** After anything that may have moved evaluations: the timer, and what has to be written about them. */
@@ -257,7 +293,11 @@ export class Scheduling {
         ModifyTime: this.context.nowNs(),
       }];
     });
-    if (evals.length > 0) this.#write({ kind: "eval.upsert", time: this.context.nowNs(), evals });
+    if (evals.length === 0) return;
+    this.#write(evals, () => {
+      this.#cancelable.push(...evals);
+      this.#settled();
+    });
   }
 
   #giveUp(evaluation: Evaluation): void {
@@ -283,15 +323,23 @@ export class Scheduling {
       NextEval: followUp.ID,
       ModifyTime: nowNs,
     };
-    this.#write({ kind: "eval.upsert", time: nowNs, evals: [failed, followUp] });
+    this.#write([failed, followUp], () => this.#giveUp(evaluation));
   }
 
-  #write(command: Command): void {
-    this.context.propose(command).catch((error) => {
+  /** `again`: how to try once more when the log's disk refused it. The next leader starts from the state anyway. */
+  #write(evals: Evaluation[], again: () => void): void {
+    const start = this.#start;
+    const { clock, logger } = this.context;
+    this.context.propose({ kind: "eval.upsert", time: this.context.nowNs(), evals }).catch((error) => {
       if (error instanceof NotLeaderError) return;
-      this.context.logger.warn(`Cannot write the outcome of evaluations: ${errorText(error)}`);
+      logger.warn(`Cannot write the outcome of evaluations, trying again: ${errorText(error)}`);
+      clock.after(REFUSED_RETRY_MS, () => this.#running && this.#start === start && again());
     });
   }
+}
+
+function takesAllocations(node: Node): boolean {
+  return node.Status === "ready" && node.SchedulingEligibility === "eligible" && !node.DrainStrategy;
 }
 
 function duplicateText(evaluation: Evaluation): string {
