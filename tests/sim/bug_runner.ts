@@ -19,10 +19,11 @@ export interface Found {
   step: number;
 }
 
-/** Seeds from `first` to `last`. */
-export interface Seeds {
-  first: number;
-  last: number;
+export interface Hunt {
+  profile: Profile;
+  events: number;
+  /** "7", "1-1000" or "3,7,20", in this order. */
+  seeds: string;
 }
 
 /** Every file that `entry` imports, directly or not, from the project's root. */
@@ -67,10 +68,7 @@ export class Copy {
   }
 
   /** Runs seeds with the bug (null: none) until one fails. */
-  async run(
-    bug: PlantedBug | null,
-    options: { profile: Profile; events: number; seeds: Seeds },
-  ): Promise<Found | null> {
+  async run(bug: PlantedBug | null, hunt: Hunt): Promise<Found | null> {
     const before = new Map<string, string>();
     for (const edit of bug?.edits ?? []) {
       const path = join(this.#dir, edit.file);
@@ -79,16 +77,15 @@ export class Copy {
       writeFileSync(path, planted(source, edit, bug!.name));
     }
     try {
-      return await this.#simulate(options);
+      return await this.#simulate(hunt);
     } finally {
       for (const [path, source] of before) writeFileSync(path, source);
     }
   }
 
-  async #simulate(options: { profile: Profile; events: number; seeds: Seeds }): Promise<Found | null> {
-    const { profile, events, seeds } = options;
+  async #simulate({ profile, events, seeds }: Hunt): Promise<Found | null> {
     const runtime = process.versions["bun"] ? [] : ["run", "-A", "--no-check"];
-    const args = [...runtime, CHILD, profile, String(events), `${seeds.first}-${seeds.last}`];
+    const args = [...runtime, CHILD, profile, String(events), seeds];
     const child = spawn(process.execPath, args, {
       cwd: this.#dir,
       stdio: ["ignore", "pipe", "pipe"],

@@ -18,7 +18,7 @@ try {
   for (const bug of chosen) {
     const startedMs = performance.now();
     const { profile, events } = bug;
-    const found = await copy.run(bug, { profile, events, seeds: { first: 1, last: Number(flags.seeds) } });
+    const found = await copy.run(bug, { profile, events, seeds: `1-${flags.seeds}` });
     const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
     const fits = found !== null && bug.expect.includes(found.rule);
     if (!fits) survivors++;

@@ -245,17 +245,18 @@ export class RaftChecker implements Checker {
     const appended = raft.role === "leader" && seen.role === "leader" && raft.term === seen.term &&
       index > seen.configIndex;
     if (!appended) return;
-    const before = votersOf(log.configAt(index - 1).config);
+    const last = log.configAt(index - 1);
+    const before = votersOf(last.config);
     const after = votersOf(config);
     const changed = [...before, ...after].filter((voter) => before.includes(voter) !== after.includes(voter));
-    const open = seen.configIndex > log.commit;
+    const open = last.index > log.commit;
     if (changed.length > 1 || open || raft.termStart > log.commit) {
       throw new SimFailure(
         "members",
         `leader ${id} of term ${raft.term} changes the membership from ${before.join(" ")} to ${
           after.join(" ")
         } at ` +
-          `${index} with commit ${log.commit}, the last change at ${seen.configIndex} and its term begun at ` +
+          `${index} with commit ${log.commit}, the last change at ${last.index} and its term begun at ` +
           `${raft.termStart}`,
       );
     }

@@ -1,11 +1,12 @@
 // The simulation from the command line:
 //   deno task sim -- --seed N --events M [--verbose]    one seed
+//     --profile log                                      no devices and no scheduling: the log alone
 //   deno task sim -- --count C [--seed FIRST]           some seeds
 //   deno task sim:long                                  fresh seeds until stopped
 // Exit codes name the failure: see EXIT_CODES; 1 is a rule that has no number, 2 a wrong call.
 import process from "node:process";
 import { parseArgs } from "node:util";
-import type { SimResult } from "./contract.ts";
+import type { Profile, SimResult } from "./contract.ts";
 import { runSeed } from "./run.ts";
 
 const EXIT_CODES: Record<string, number> = { liveness: 3, stuck: 4, exception: 5, stopped: 6 };
@@ -18,14 +19,16 @@ const { values: flags } = parseArgs({
     count: { type: "string", default: "1" },
     long: { type: "boolean", default: false },
     verbose: { type: "boolean", default: false },
+    profile: { type: "string", default: "full" },
   },
 });
 
+const profile: Profile = flags.profile === "log" ? "log" : "full";
 const events = Number(flags.events);
 const first = flags.seed === undefined ? Date.now() % 2 ** 31 : Number(flags.seed);
 const count = flags.long ? Infinity : Number(flags.count);
-if (![events, first, count].every((n) => n > 0)) {
-  console.error("Seed, events and count are positive numbers");
+if (![events, first, count].every((n) => n > 0) || flags.profile !== profile) {
+  console.error("Seed, events and count are positive numbers; profiles are full and log");
   process.exit(2);
 }
 
@@ -34,14 +37,18 @@ let total = 0;
 let failed: SimResult | null = null;
 for (let seed = first; seed < first + count; seed++) {
   if (count === 1 || flags.verbose) console.log(`seed ${seed}`);
-  const result = await runSeed({ seed, events, verbose: flags.verbose });
+  const result = await runSeed({ seed, events, profile, verbose: flags.verbose });
   total += result.events;
   if (result.failure) {
     failed ??= result;
     console.log(
       `seed ${seed} FAILED: ${result.failure.rule} at event ${result.failure.step}: ${result.failure.message}`,
     );
-    console.log(`  replay: deno task sim -- --seed ${seed} --events ${events} --verbose`);
+    console.log(
+      `  replay: deno task sim -- --seed ${seed} --events ${events}${
+        profile === "log" ? " --profile log" : ""
+      } --verbose`,
+    );
     if (count === 1) console.log(result.failure.stack);
   }
   if (count === 1) console.log(JSON.stringify({ ...result, failure: undefined }, null, 1));

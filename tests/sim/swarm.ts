@@ -115,8 +115,8 @@ export function drawLogSwarm(random: SimRandom): Swarm {
       : { snapshotThreshold: 10, snapshotIntervalMs: 0, trailingLogs: 2 },
     clients: 3 + random.int(4),
     readers: random.int(4),
-    // Time enough between two faults for an election and some writes.
-    faultEveryMs: random.pick([500, 1500, 4000]),
+    // Mostly time enough between two faults for an election and some writes.
+    faultEveryMs: random.pick([200, 600, 1500, 4000]),
     faults,
   };
 }
