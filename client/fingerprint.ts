@@ -1,7 +1,8 @@
 // What the device is: the host's attributes and resources as a Node record. Reads /proc, /sys and /etc once; drivers
 // are asked separately (fingerprint_drivers.ts). Makes no decisions and talks to nobody.
 import { createHash } from "node:crypto";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
+import { writeDurably } from "../core/durable_file.ts";
 import { readProc } from "../core/proc_fs.ts";
 import { hostname, machine, release, totalmem } from "node:os";
 import { join } from "node:path";
@@ -271,7 +272,7 @@ async function readOrMake(path: string, make: () => string | Promise<string>): P
   const known = (await readText(path)).trim();
   if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(known)) return known;
   const made = await make();
-  await writeFile(path, made, { mode: 0o600 });
+  await writeDurably(path, made);
   return made;
 }
 

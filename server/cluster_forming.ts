@@ -76,7 +76,7 @@ export class Forming {
     if (new Set(voters.map((m) => m.id)).size < voters.length) {
       this.#tell(
         "error",
-        "no cluster is formed: two servers have one id: remove node-id from a copied data_dir",
+        "no cluster is formed: two servers have one id: stop the one with the copied data_dir and remove its server folder",
       );
       return null;
     }

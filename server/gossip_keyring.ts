@@ -5,8 +5,9 @@
 // Invariants: the file is replaced whole and is on disk before a change counts; the key in use cannot be removed; a
 // change is taken from others only with a challenge of this server, once; keys never stand in a log line.
 import { randomBytes } from "node:crypto";
-import { chmod, mkdir, open, readFile, rename } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { writeDurably } from "../core/durable_file.ts";
 import { ApiError, ConfigError, errorText } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { KeyringMessage, KeyringOperation, WireMessage } from "./gossip_codec.ts";
@@ -75,18 +76,8 @@ async function readKeys(file: string): Promise<unknown> {
 }
 
 async function writeKeys(file: string, keys: readonly string[]): Promise<void> {
-  const temporary = `${file}.tmp`;
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-  const handle = await open(temporary, "w", 0o600);
-  try {
-    await handle.writeFile(JSON.stringify(keys, null, 2) + "\n");
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  // One that was left behind keeps its mode over `open`.
-  await chmod(temporary, 0o600);
-  await rename(temporary, file);
+  await writeDurably(file, JSON.stringify(keys, null, 2) + "\n");
 }
 
 export interface KeyringOptions {

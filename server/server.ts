@@ -3,10 +3,11 @@
 //
 // Invariants: leader-only work runs exactly while the log says that this server leads; stopping ends that work first,
 // then the devices' sessions, then the cluster's loop and the log, so that nothing is proposed into a closing log.
-import { existsSync } from "node:fs";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { statSync } from "node:fs";
+import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Dial, dialer } from "../core/dial.ts";
+import { writeDurably } from "../core/durable_file.ts";
 import type { Clock, Random } from "../core/env.ts";
 import { ApiError, ConfigError, errorText } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
@@ -301,24 +302,35 @@ export async function openStorage(dataDir: string | null): Promise<RaftStorage> 
 
 /**
  * This server's stable id: kept in its data dir, made once; a new one every time without a data dir. A server whose log
- * was removed has forgotten its votes and what it acknowledged: it must not come back under the same id.
+ * was removed has forgotten its votes and what it acknowledged: it must not come back under the same id. Nor may one
+ * with a log take another id: its vote would be missing for ever. Throws ConfigError.
  */
 export async function loadServerId(dataDir: string | null, random: Random): Promise<string> {
   if (dataDir === null) return random.uuid();
   const file = join(dataDir, "node-id");
   try {
     await mkdir(dataDir, { recursive: true, mode: 0o700 });
-    const known = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
-      if (error.code === "ENOENT") return "";
-      throw error;
-    });
-    if (known.trim() && existsSync(join(dataDir, "raft.db"))) return known.trim();
+    const hasLog = (statSync(join(dataDir, "raft.db"), { throwIfNoEntry: false })?.size ?? 0) > 0;
+    if (hasLog) return await knownId(file, dataDir);
     const id = random.uuid();
-    await writeFile(file, id, { mode: 0o600 });
+    await writeDurably(file, id);
     return id;
   } catch (error) {
+    if (error instanceof ConfigError) throw error;
     throw new ConfigError(
       `Cannot use data_dir ${dataDir}: ${errorText(error)}: make it writable for this user`,
     );
   }
+}
+
+async function knownId(file: string, dataDir: string): Promise<string> {
+  const known = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return "";
+    throw error;
+  });
+  if (known.trim()) return known.trim();
+  throw new ConfigError(
+    `Cannot tell which server this is: ${file} is missing or empty, but its log is there. Write its id into that ` +
+      `file (nomad operator raft list-peers on another server names it), or remove ${dataDir} to let it join as a new one`,
+  );
 }

@@ -79,6 +79,20 @@ test("a server of the old cluster that comes back with its log is not taken in",
   assert.ok(alone.leads);
 });
 
+test("a server that lost its id, and not its log, says so instead of taking another", SLOW, async () => {
+  const folder = temporaryFolder();
+  const start = () => startServer({ name: "a", expect: 1, dataDir: folder });
+  const first = await start();
+  const { id } = first;
+  await stop(first);
+  const file = join(folder, "server", "node-id");
+  writeFileSync(file, "");
+  await assert.rejects(start(), /Cannot tell which server this is: .*node-id is missing or empty/);
+  writeFileSync(file, `${id}\n`);
+  const again = await start();
+  assert.deepEqual([again.id, again.leads], [id, true]);
+});
+
 test("a file that does not name this server, and it only, is refused with what to write", SLOW, async () => {
   const folder = temporaryFolder();
   const a = await startServer({ name: "a", expect: 1, dataDir: folder });
