@@ -107,15 +107,16 @@ export class Operator {
     });
   }
 
-  /** Someone who does not wait: two changes at once. The second must be refused while the first is open. */
+  /** Someone who does not wait, and asks whoever says that it leads: two changes at once, of which one must be refused. */
   async hurryMembers(): Promise<void> {
     const { cluster } = this;
     const { random } = cluster.world;
-    const leader = cluster.leader;
-    if (!leader?.server || !this.isIdle) return;
+    const leaders = [...cluster.servers.values()].filter((each) => !each.paused && each.server?.log.isLeader);
+    if (leaders.length === 0 || !this.isIdle) return;
+    const leader = random.pick(leaders);
     this.#busy = true;
     try {
-      const { log } = leader.server;
+      const { log } = leader.server!;
       const { servers } = log.configuration().config;
       const voters = servers.filter(({ voter }) => voter).length;
       const changes = [random.pick(servers), random.pick(servers)].map((server) =>

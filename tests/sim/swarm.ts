@@ -105,6 +105,7 @@ export function drawLogSwarm(random: SimRandom): Swarm {
   for (let kinds = 1 + random.int(4); kinds > 0; kinds--) {
     faults.set(random.pick(LOG_FAULTS), 0.2 + random.float());
   }
+  if (random.chance(0.4)) faults.set("hurryMembers", 0.5);
   return {
     ...swarm,
     servers: random.pick([2, 3, 3, 3, 4, 5]),
