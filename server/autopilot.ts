@@ -34,6 +34,8 @@ export interface ServerHealth extends ServerReport {
   healthy: boolean;
   /** Since when `healthy` has been what it is: milliseconds since 1970. */
   sinceMs: number;
+  /** The better of its last two reports' lastContactMs: one late heartbeat is no illness, two in a row are. */
+  contactMs: number | null;
 }
 
 export interface ClusterHealth {
@@ -63,9 +65,10 @@ export function assessHealth(
   const leader = reports.find((report) => report.leader);
   const known = new Map(before?.servers.map((server) => [server.id, server]));
   const servers = reports.map((report): ServerHealth => {
-    const healthy = isHealthy(report, leader, config);
     const last = known.get(report.id);
-    return { ...report, healthy, sinceMs: last?.healthy === healthy ? last.sinceMs : nowMs };
+    const contactMs = contactOf(report, last);
+    const healthy = isHealthy({ ...report, contactMs }, leader, config);
+    return { ...report, contactMs, healthy, sinceMs: last?.healthy === healthy ? last.sinceMs : nowMs };
   });
   const voters = servers.filter((server) => server.voter);
   const alive = voters.filter((server) => server.healthy).length;
@@ -81,15 +84,21 @@ export function scaled(config: AutopilotConfiguration, raftMultiplier = 1): Auto
   return { ...config, LastContactThreshold: config.LastContactThreshold * raftMultiplier };
 }
 
+function contactOf({ log }: ServerReport, last: ServerHealth | undefined): number | null {
+  if (!log || log.lastContactMs === null) return null;
+  if (last?.log === log) return last.contactMs; // Judged again on what it said before.
+  return Math.min(log.lastContactMs, last?.log?.lastContactMs ?? Infinity);
+}
+
 function isHealthy(
-  report: ServerReport,
+  report: ServerReport & { contactMs: number | null },
   leader: ServerReport | undefined,
   config: AutopilotConfiguration,
 ): boolean {
   if (report.leader) return true;
-  const { log } = report;
-  if (!log || !leader?.log || report.gossip !== "alive" || log.lastContactMs === null) return false;
-  return log.lastContactMs * 1e6 <= config.LastContactThreshold && log.lastTerm === leader.log.lastTerm &&
+  const { log, contactMs } = report;
+  if (!log || !leader?.log || report.gossip !== "alive" || contactMs === null) return false;
+  return contactMs * 1e6 <= config.LastContactThreshold && log.lastTerm === leader.log.lastTerm &&
     log.lastIndex >= leader.log.lastIndex - config.MaxTrailingLogs;
 }
 

@@ -63,6 +63,17 @@ test("a follower whose heartbeats are rarer (raft_multiplier) may have heard non
   assert.deepEqual([healthy(500), healthy(1000), healthy(1001)], [true, true, false]);
 });
 
+test("one late heartbeat is no illness, two in a row are", () => {
+  const late = () => report("b", { log: { lastContactMs: 300, lastTerm: 3, lastIndex: 1000 } });
+  const well = assess([leader, report("b")], 1000);
+  const once = assess([leader, late()], 2000, well);
+  assert.deepEqual([once.healthy, once.servers[1]!.sinceMs], [true, 1000]);
+  const again = assess(once.servers.map(({ healthy: _, ...same }) => same), 2001, once);
+  assert.equal(again.healthy, true, "the same report judged again");
+  const twice = assess([leader, late()], 3000, once);
+  assert.deepEqual([twice.healthy, twice.servers[1]!.sinceMs], [false, 3000]);
+});
+
 test("health keeps the time of its last change", () => {
   const first = assess([leader, report("b")], 1000);
   const second = assess([leader, report("b")], 5000, first);

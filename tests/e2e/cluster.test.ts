@@ -52,17 +52,20 @@ describe("cluster of three", SLOW, () => {
       "a healthy cluster",
     );
     for (const server of cluster.servers) {
-      const health = await server.get<{ Servers: unknown[] }>("/v1/operator/autopilot/health?stale");
-      assert.equal(health.Servers.length, 3, "the leader's answer, whoever is asked");
+      // 200 or 429: a busy machine may be late with heartbeats.
+      const response = await fetch(`${server.address}/v1/operator/autopilot/health?stale`);
+      const { Servers } = await response.json() as { Servers: unknown[] };
+      assert.equal(Servers.length, 3, "the leader's answer, whoever is asked");
     }
     interface Metrics {
       Gauges: { Name: string; Value: number }[];
     }
-    const { Gauges } = await leader.get<Metrics>("/v1/metrics");
-    const gauge = (name: string) => Gauges.find((each) => each.Name === name)?.Value;
-    assert.equal(gauge("nomad.nomad.autopilot.healthy"), 1);
-    assert.equal(gauge("nomad.nomad.autopilot.failure_tolerance"), 1);
-    assert.equal(gauge("nomad.raft.peers"), 3);
+    await cluster.until(async () => {
+      const { Gauges } = await leader.get<Metrics>("/v1/metrics");
+      const gauge = (name: string) => Gauges.find((each) => each.Name === `nomad.${name}`)?.Value;
+      return gauge("nomad.autopilot.healthy") === 1 && gauge("nomad.autopilot.failure_tolerance") === 1 &&
+        gauge("raft.peers") === 3;
+    }, "metrics of a healthy cluster");
     const info = await leader.nomad("agent-info");
     assert.match(info.stdout, /\n {2}num_peers = 2\n/);
     assert.match(info.stdout, /latest_configuration = \[\{Suffrage:Voter ID:\S+ Address:\S+\} /);
