@@ -41,8 +41,10 @@ export interface HttpTransportOptions {
 /** Messages and bytes that may wait in one lane. */
 const LANE_MAX_MESSAGES = 4096;
 const LANE_MAX_BYTES = 64 * 1024 * 1024;
-/** Addresses learned from those who write to us. */
+/** Addresses learned from those who write to us, and peers of which is known whether they can be reached. */
 const LEARNED_MAX = 1024;
+/** The same refusal is said again after this long only: a server of another version writes ten times a second. */
+const REFUSED_EVERY_MS = 60_000;
 /** A peer that makes no progress for this long is given up for this request. */
 const IDLE_TIMEOUT_MS = 2000;
 
@@ -56,9 +58,11 @@ class HttpTransport implements RaftTransport {
   readonly #o: HttpTransportOptions;
   readonly #post: PostFunction & { close?: () => void };
   #receive: ((message: Message) => void) | null = null;
+  /** Those with something under way. */
   #lanes = new Map<string, Lane>();
   #learned = new Map<string, string>();
   #reachable = new Map<string, boolean>();
+  #refusal = { text: "", untilMs: -Infinity };
   #stopped = false;
 
   constructor(options: HttpTransportOptions) {
@@ -78,7 +82,10 @@ class HttpTransport implements RaftTransport {
     let lane = this.#lanes.get(key);
     if (!lane) {
       const header = encodeHeader({ from: this.#o.id, to: message.to, address: this.#o.rpcAddress });
-      lane = new Lane(header, this.#post, (error) => this.#report(message.to, error));
+      lane = new Lane(header, this.#post, {
+        report: (error) => this.#report(message.to, error),
+        idle: () => this.#lanes.delete(key),
+      });
       this.#lanes.set(key, lane);
     }
     lane.push(message, to);
@@ -87,7 +94,7 @@ class HttpTransport implements RaftTransport {
   /** Says once that a peer is lost, and once that it is back. */
   #report(peer: string, error: string | null): void {
     const before = this.#reachable.get(peer);
-    this.#reachable.set(peer, error === null);
+    remember(this.#reachable, peer, error === null);
     if (this.#stopped || before === (error === null)) return;
     if (error !== null) this.#o.logger?.("warn", `Server ${peer} cannot be reached: ${error}`);
     else if (before === false) this.#o.logger?.("info", `Server ${peer} can be reached again`);
@@ -109,19 +116,21 @@ class HttpTransport implements RaftTransport {
       if (header.to !== this.#o.id) {
         return new Response(`This is server ${this.#o.id}, not ${header.to}`, { status: 409 });
       }
-      this.#learn(header.from, header.address);
+      remember(this.#learned, header.from, header.address);
       for (const message of messages) receive(message);
       return new Response(null, { status: 204 });
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
-      this.#o.logger?.("warn", `Refused a batch of raft messages: ${error.message}`);
+      this.#tellRefusal(error.message);
       return new Response(error.message, { status: 400 });
     }
   }
 
-  #learn(id: string, address: string): void {
-    if (this.#learned.size >= LEARNED_MAX && !this.#learned.has(id)) this.#learned.clear();
-    this.#learned.set(id, address);
+  #tellRefusal(text: string): void {
+    const nowMs = this.#o.clock.monotonicMs();
+    if (text === this.#refusal.text && nowMs < this.#refusal.untilMs) return;
+    this.#refusal = { text, untilMs: nowMs + REFUSED_EVERY_MS };
+    this.#o.logger?.("warn", `Refused a batch of raft messages: ${text}`);
   }
 
   stop(): Promise<void> {
@@ -132,6 +141,12 @@ class HttpTransport implements RaftTransport {
     this.#post.close?.();
     return Promise.resolve();
   }
+}
+
+/** Who writes to this server decides how much there is to remember: it has an end. */
+function remember<T>(map: Map<string, T>, id: string, value: T): void {
+  if (map.size >= LEARNED_MAX && !map.has(id)) map.clear();
+  map.set(id, value);
 }
 
 function laneOf(message: Message): LaneName {
@@ -149,7 +164,7 @@ class Lane {
   constructor(
     readonly header: Uint8Array,
     readonly post: PostFunction,
-    readonly report: (error: string | null) => void,
+    readonly tell: { report(error: string | null): void; idle(): void },
   ) {}
 
   push(message: Message, address: string): void {
@@ -168,15 +183,16 @@ class Lane {
       const body = this.#takeBody();
       try {
         const { status, text } = await this.post(this.#address, RAFT_PATH, body);
-        this.report(status < 300 ? null : `it answers ${status} ${text}`);
+        this.tell.report(status < 300 ? null : `it answers ${status} ${text}`);
       } catch (error) {
         // What waits is old by now: raft sends what is still needed.
         this.#queue = [];
         this.#bytes = 0;
-        this.report(errorText(error));
+        this.tell.report(errorText(error));
       }
     }
     this.#running = false;
+    this.tell.idle();
   }
 
   #takeBody(): Uint8Array[] {

@@ -49,6 +49,19 @@ test("wire: another version is refused, and the answer says which server to upgr
   await transport.stop();
 });
 
+test("wire: the same refusal is said once, however often it comes", async () => {
+  const { transport, warnings } = started();
+  const send = (version: number) => {
+    const body = batch();
+    body[4] = version;
+    return transport.handle(new Request(URL_B, { method: "POST", body }));
+  };
+  for (let i = 0; i < 20; i++) await send(9);
+  await send(8);
+  assert.deepEqual(warnings.map((text) => /version \d/.exec(text)![0]), ["version 9", "version 8"]);
+  await transport.stop();
+});
+
 test("wire: a body without an announced length ends at the limit, not in memory", SLOW, async () => {
   const { transport, received } = started();
   const piece = new Uint8Array(1024 * 1024); // Always the same bytes: the test holds one of them.
