@@ -142,15 +142,17 @@ function untilSignal(agent: Agent, command: AgentCommand): Promise<number> {
       const graceful = signal === "SIGINT" ? agent.config.leaveOnInterrupt : agent.config.leaveOnTerminate;
       if (graceful) command.stdout("==> Gracefully shutting down agent...\n");
       process.removeListener("SIGHUP", onHangUp);
-      (graceful ? agent.leave() : agent.stop()).then(() => resolve(graceful ? 0 : 1), (error) => {
+      end(graceful ? agent.leave() : agent.stop(), graceful ? 0 : 1);
+    };
+    const end = (stopped: Promise<void>, code: number) =>
+      void stopped.then(() => resolve(code), (error) => {
         command.stderr(`==> The agent did not stop in order: ${(error as Error).message}\n`);
         resolve(1);
       });
-    };
-    agent.failure.then(async (reason) => {
+    void agent.failure.then((reason) => {
       command.stderr(`==> ${reason}\n`);
-      await agent.stop();
-      resolve(1);
+      if (!stopping) end(agent.stop(), 1);
+      stopping = true;
     });
     process.on("SIGINT", onSignal);
     process.on("SIGTERM", onSignal);
