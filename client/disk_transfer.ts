@@ -10,7 +10,7 @@ import { dirname, isAbsolute, join, normalize, relative, resolve } from "node:pa
 import process from "node:process";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import type { Header, Pack } from "tar-stream";
+import type { Extract, Header, Pack } from "tar-stream";
 import type { Clock } from "../core/env.ts";
 import { errorText } from "../core/errors.ts";
 import { type AllocDirs, taskDirs } from "./alloc_dir.ts";
@@ -220,24 +220,67 @@ export async function unpackDisk(
   tasks: readonly string[],
 ): Promise<void> {
   const { extract } = await import("tar-stream");
-  const known = places(to, tasks).map(([name]) => name);
-  const extraction = new Extraction({ target: to.root, subdir: "", filesMax: Infinity });
   await mkdir(to.root, { recursive: true, mode: 0o755 });
   const entries = extract();
   const source = Readable.from(pieces);
-  source.on("error", (error) => entries.destroy(error));
+  const writer = new DiskWriter(to, tasks);
+  // The reader of entries does not always hear of a source that breaks off: nobody may wait for it then.
+  let breach: Error | undefined;
+  const broken = new Promise<never>((_, reject) => {
+    source.on("error", (error) => {
+      breach = error;
+      entries.destroy(error);
+      reject(error);
+    });
+  });
   source.pipe(entries);
-  for await (const entry of entries) {
+  try {
+    await Promise.race([writer.write(entries), broken]);
+  } catch (error) {
+    await writer.stop();
+    throw breach ?? error;
+  }
+}
+
+type Entry = Extract extends AsyncIterable<infer E> ? E : never;
+
+/** Writes entries one after the other; after `stop` it writes nothing any more. */
+class DiskWriter {
+  readonly #abort = new AbortController();
+  readonly #known: string[];
+  readonly #extraction: Extraction;
+  #step: Promise<void> = Promise.resolve();
+
+  constructor(to: AllocDirs, tasks: readonly string[]) {
+    this.#known = places(to, tasks).map(([name]) => name);
+    this.#extraction = new Extraction({ target: to.root, subdir: "", filesMax: Infinity });
+  }
+
+  async write(entries: Extract): Promise<void> {
+    for await (const entry of entries) {
+      this.#abort.signal.throwIfAborted();
+      await (this.#step = this.#write(entry));
+    }
+  }
+
+  /** Resolves when nothing is being written. */
+  async stop(): Promise<void> {
+    this.#abort.abort();
+    await Promise.allSettled([this.#step]);
+  }
+
+  async #write(entry: Entry): Promise<void> {
     const { name, size = 0, type, mode = 0o644, linkname } = entry.header;
     const clean = normalize(name).replace(/\/+$/, "");
-    if (!known.some((place) => clean === place || clean.startsWith(`${place}/`))) {
+    if (!this.#known.some((place) => clean === place || clean.startsWith(`${place}/`))) {
       throw new Error(`the data holds ${JSON.stringify(name)}, which does not belong to a disk`);
     }
-    const path = extraction.place(clean, size)!;
-    if (type === "file") await extraction.file(path, entry as unknown as Readable, mode);
-    else {
-      if (type === "symlink") await extraction.link(path, linkname ?? "");
-      else await extraction.directory(path);
+    const path = this.#extraction.place(clean, size)!;
+    if (type === "file") {
+      await this.#extraction.file(path, entry as unknown as Readable, mode, this.#abort.signal);
+    } else {
+      if (type === "symlink") await this.#extraction.link(path, linkname ?? "");
+      else await this.#extraction.directory(path);
       entry.resume();
     }
     if (type !== "symlink") await keepOwner(path, entry.header, mode);

@@ -139,11 +139,12 @@ export class Extraction {
     await mkdir(path, { recursive: true });
   }
 
-  async file(path: string, content: Readable, mode: number): Promise<void> {
+  /** `signal` ends the writing: a content that breaks off may not say so. */
+  async file(path: string, content: Readable, mode: number, signal?: AbortSignal): Promise<void> {
     await this.directory(dirname(path));
     // A link of the same archive is never written through.
     await rm(path, { force: true });
-    await pipeline(content, createWriteStream(path, { flags: "wx" }));
+    await pipeline(content, createWriteStream(path, { flags: "wx" }), signal ? { signal } : {});
     await chmod(path, mode & 0o777 || 0o644);
   }
 }

@@ -136,6 +136,13 @@ test("fetchDisk says why there is no data, and leaves nothing half behind", () =
     });
     assert.match((await fetchDisk(cut.source, "prev", to, TASKS))!, /connection was lost/);
     await assert.rejects(stat(to.data), { code: "ENOENT" });
+
+    const dead = servers(["complete"], () => {
+      return new Response(new ReadableStream({ start: (controller) => controller.error(new Error("gone")) }));
+    });
+    assert.equal(await fetchDisk(dead.source, "prev", to, TASKS), "gone");
+    const short = servers(["complete"], () => new Response(new Uint8Array(1000)));
+    assert.notEqual(await fetchDisk(short.source, "prev", to, TASKS), null);
   }));
 
 test("a migrating disk follows its allocation to another device when its node is drained", async () => {
