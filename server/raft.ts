@@ -386,7 +386,8 @@ export class Raft {
     const pre = m.type === "prevote";
     const free = this.vote === m.from || (this.vote === "" && this.leaderId === "") ||
       (pre && m.term > this.term);
-    const granted = free && !this.#abstains && this.log.isUpToDate(m.lastIndex, m.lastTerm);
+    const granted = free && !this.#abstains && this.log.isUpToDate(m.lastIndex, m.lastTerm) &&
+      !this.#isOfOtherFounding(m);
     if (pre) {
       const answer = { type: "prevote.response", granted } as const;
       this.#after.push({ ...answer, from: this.id, to: m.from, term: granted ? m.term : this.term });
@@ -397,6 +398,14 @@ export class Raft {
       this.#electionElapsed = 0;
     }
     this.#sendAfter(m.from, { type: "vote.response", granted });
+  }
+
+  /**
+   * A server that began a cluster and died before anybody heard of it comes back with a first entry of its own, while the
+   * others began without it: as long as that entry is all there is, the logs look alike and both could win a term.
+   */
+  #isOfOtherFounding({ from, lastIndex }: MessageOf<"vote"> | MessageOf<"prevote">): boolean {
+    return this.log.lastIndex === 1 && lastIndex === 1 && !this.config.servers.some((s) => s.id === from);
   }
 
   #onVoteResponse(m: MessageOf<"vote.response"> | MessageOf<"prevote.response">): void {

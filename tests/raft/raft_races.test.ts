@@ -141,3 +141,27 @@ test("memory storage: the newest snapshot is the one of the highest index, which
   await own.finish();
   assert.equal((await storage.open()).snapshot?.index, 9);
 });
+
+test("raft: who began another cluster gets no vote while its first entry is all there is", () => {
+  const founded = (index: number) => {
+    const first: Entry = { index: 1, term: 1, kind: "config", data: JSON.stringify(config) };
+    return new Raft({
+      id: "a",
+      random: { int: () => 0 },
+      electionTicks: 10,
+      heartbeatTicks: 2,
+      hard: { term: 1, vote: "", commit: 0 },
+      snapshot: null,
+      floor: { index: 0, term: 0, config: { index: 0, config: { servers: [] } } },
+      entries: [first, ...entries(2, index)],
+    });
+  };
+  const granted = (raft: Raft, sender: string, lastIndex: number) => {
+    raft.step(from(sender, 2, { type: "vote", lastIndex, lastTerm: 1, force: false }));
+    return settle(raft).some((m) => m.type === "vote.response" && m.granted);
+  };
+  assert.equal(granted(founded(1), "d", 1), false);
+  assert.equal(granted(founded(1), "b", 1), true);
+  // Beyond it the logs tell, and a server may be newer than this one knows.
+  assert.equal(granted(founded(1), "d", 2), true);
+});
