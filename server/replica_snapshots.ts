@@ -20,6 +20,8 @@ export interface SnapshotTuning {
 
 /** So much applied log makes a snapshot due whatever the interval says: it must be read again at the next start. */
 const DUE_CHARS = 128 * 1024 * 1024;
+/** Log since the newest snapshot, as a share of it, below which no other one is taken. */
+const WORTH_MIN = 0.25;
 /** The log in memory is cut to this even when followers then need a snapshot. */
 const MEMORY_CHARS = 64 * 1024 * 1024;
 /** Cutting the log moves what remains: done for many entries at once. */
@@ -42,6 +44,8 @@ export class Snapshotter {
   /** Entries and characters applied since the newest snapshot. */
   #entries = 0;
   #chars = 0;
+  /** Characters of the newest snapshot that was taken here: what writing the next one costs, about. */
+  #snapshotChars = 0;
   /** The snapshot being taken. */
   #current: Promise<void> | null = null;
   #stopped = false;
@@ -79,6 +83,8 @@ export class Snapshotter {
       if (due) void this.#run(() => this.#compact(raft.log.applied, null));
       return;
     }
+    // A log that is short beside the state is read again sooner than the state is written again.
+    if (this.#chars < this.#snapshotChars * WORTH_MIN) return;
     if (this.#chars < DUE_CHARS) {
       if (this.#entries < tuning.snapshotThreshold) return;
       const waitMs = this.#takenMs + tuning.snapshotIntervalMs - clock.monotonicMs();
@@ -137,17 +143,22 @@ export class Snapshotter {
     let chunk = chunks.next();
     const base = { index, term, configIndex: config.index, config: config.config };
     const writer = await storage.writeSnapshot(base);
+    let written = 0;
     try {
       do {
         const block: string[] = [];
-        for (let chars = 0; !chunk.done && chars < BLOCK_CHARS; chunk = chunks.next()) {
+        let chars = 0;
+        for (; !chunk.done && chars < BLOCK_CHARS; chunk = chunks.next()) {
           block.push(chunk.value);
           chars += chunk.value.length;
         }
+        written += chars;
         await writer.write(block); // Other work gets its turn between two blocks.
         if (this.#stopped) return null;
       } while (!chunk.done);
-      return await writer.finish();
+      const meta = await writer.finish();
+      this.#snapshotChars = written;
+      return meta;
     } catch (error) {
       await writer.abort().catch((second) => {
         // On a full disk even removing may fail: the next snapshot or start removes what is left.

@@ -9,7 +9,7 @@ import { ZERO_TIME } from "../core/types.ts";
 import type { Command } from "./commands.ts";
 import type { ApplyResult } from "./log.ts";
 import { jobKey } from "./state_keys.ts";
-import { compactTaskStates } from "./state_texts.ts";
+import { compactTaskStates, shareText } from "./state_texts.ts";
 import { isClientTerminal, type Write } from "./state_write.ts";
 
 type Of<K extends Command["kind"]> = Extract<Command, { kind: K }>;
@@ -61,7 +61,7 @@ function reportAlloc(w: Write, old: Allocation, update: AllocUpdate, now: string
   const alloc: Allocation = {
     ...old,
     ClientStatus: update.ClientStatus,
-    ClientDescription: update.ClientDescription,
+    ClientDescription: shareText(update.ClientDescription),
     TaskStates: compactTaskStates(update.TaskStates ?? old.TaskStates),
     NetworkStatus: update.NetworkStatus ?? old.NetworkStatus,
     DeploymentStatus: decided

@@ -9,6 +9,8 @@ const TEXTS_MAX = 4096;
 const TEXT_LENGTH_MAX = 96;
 
 const texts = new Map<string, string>();
+const NO_EVENTS: TaskEvent[] = [];
+Object.freeze(NO_EVENTS);
 const NO_DETAILS: Record<string, string> = Object.freeze({});
 
 /** The one copy of a text. */
@@ -65,7 +67,8 @@ export function compactTaskStates(
   const compact: Record<string, TaskState> = {};
   for (const name in states) {
     const state = states[name]!;
-    compact[shareText(name)] = { ...state, Events: (state.Events ?? []).map(storeEvent) };
+    const events = state.Events ?? NO_EVENTS;
+    compact[shareText(name)] = { ...state, Events: events.length > 0 ? events.map(storeEvent) : NO_EVENTS };
   }
   return compact;
 }
