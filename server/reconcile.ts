@@ -270,7 +270,8 @@ class Reconciler {
         ...sets.migrate,
         ...now,
         ...sets.lost,
-        ...sets.unknown,
+        // One that was replaced holds no place, so it holds no name either: names would run out and be given twice.
+        ...(replacesWhileUnknown(group) ? unreplaced(sets) : sets.unknown),
         ...sets.disconnecting,
       ]),
       canarying: state.DesiredCanaries > 0 && !state.Promoted,
