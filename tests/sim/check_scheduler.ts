@@ -61,7 +61,9 @@ export class SchedulerChecker implements Checker {
     for (const other of others) {
       const sameName = other.Name === alloc.Name && (!perNode || other.NodeID === alloc.NodeID);
       if (sameName) this.#checkSameName(alloc, other, index);
-      if (hasDistinctHosts(alloc) && other.NodeID === alloc.NodeID && isWanted(other)) {
+      // Beside it in one plan an older version may be placed, which has no such constraint.
+      const binds = other.CreateIndex < index || hasDistinctHosts(other);
+      if (hasDistinctHosts(alloc) && binds && other.NodeID === alloc.NodeID && isWanted(other)) {
         throw new SimFailure(
           "distinct hosts",
           `entry ${index} places ${alloc.Name} on the node of ${other.Name} (${other.ID})`,
