@@ -119,11 +119,12 @@ export class Operator {
       const { log } = leader.server!;
       const { servers } = log.configuration().config;
       const voters = servers.filter(({ voter }) => voter).length;
-      const changes = [random.pick(servers), random.pick(servers)].map((server) =>
-        server.voter && voters < 3
-          ? log.addServer(server)
-          : log.addServer({ ...server, voter: !server.voter })
+      const mayGrow = cluster.servers.size < 9 && random.chance(0.3);
+      const newcomer = mayGrow ? [memberOf(cluster.addServer(), random.chance(0.5))] : [];
+      const toggled = [random.pick(servers), random.pick(servers)].map((server) =>
+        server.voter && voters < 3 ? server : { ...server, voter: !server.voter }
       );
+      const changes = [...newcomer, ...toggled].map((server) => log.addServer(server));
       await this.#within(Promise.allSettled(changes).then(() => undefined));
       cluster.watchers.count("members changed in a hurry");
     } finally {
