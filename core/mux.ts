@@ -4,7 +4,7 @@
 // nobody else. Knows nothing of WebSockets: it takes a function that sends bytes and is fed what arrives.
 //
 // Frame: type (1 byte), stream id (4 bytes, big endian; odd from the side that dialled, even from the other), payload.
-// Invariants: an id is used once; data in flight per stream and direction never exceeds WINDOW_BYTES; after END or
+// Invariants: two open streams have two ids; data in flight per stream and direction never exceeds WINDOW_BYTES; after END or
 // RESET of a direction nothing follows on it.
 import { errorText } from "./errors.ts";
 
@@ -23,6 +23,8 @@ const enum Frame {
 
 const WINDOW_BYTES = 256 * 1024;
 const CHUNK_BYTES = 32 * 1024;
+/** Ids have 32 bits and begin anew at their end: a busy connection between servers comes to it within days. */
+const IDS = 2 ** 32;
 /** Open at once on a connection, unless it was made for more. */
 const STREAMS_MAX = 1024;
 /** Bodies wait while the connection has this much to send: many streams together must not fill this side's memory. */
@@ -66,9 +68,11 @@ export class Mux {
       streamsMax?: number;
       /** Bytes handed to `send` that the network has not taken yet. */
       backlog?: () => number;
+      /** How many requests went before. */
+      asked?: number;
     },
   ) {
-    this.#nextId = options.dialled ? 1 : 2;
+    this.#nextId = ((options.dialled ? 1 : 2) + 2 * (options.asked ?? 0)) % IDS;
     this.#streamsMax = options.streamsMax ?? STREAMS_MAX;
     this.#backlog = options.backlog ?? (() => 0);
   }
@@ -91,8 +95,7 @@ export class Mux {
         new Error(`Cannot open a stream: ${this.#streamsMax} are open on this connection`),
       );
     }
-    const exchange = new Exchange(this.#nextId);
-    this.#nextId += 2;
+    const exchange = new Exchange(this.#takeId());
     this.#exchanges.set(exchange.id, exchange);
     const { pathname, search } = new URL(request.url);
     const body = request.body;
@@ -115,6 +118,14 @@ export class Mux {
         resolve(new Response(empty ? null : stream, { status: head.status, headers: head.headers }));
       };
     });
+  }
+
+  /** The next id that no open stream has. */
+  #takeId(): number {
+    let id = this.#nextId;
+    while (this.#exchanges.has(id)) id = (id + 2) % IDS;
+    this.#nextId = (id + 2) % IDS;
+    return id;
   }
 
   /** Feeds one frame that arrived. A malformed one throws: the connection is then to be closed. */
@@ -183,6 +194,8 @@ export class Mux {
   async #answer(exchange: Exchange, request: () => Request): Promise<void> {
     try {
       const response = await this.#handler(request());
+      // Who asked went away meanwhile: nothing would ever take the answer.
+      if (!this.#exchanges.has(exchange.id)) return await response.body?.cancel();
       this.#sendJson(Frame.Head, exchange.id, { status: response.status, headers: [...response.headers] });
       if (response.body) await this.#pump(exchange, response.body);
       else this.#finish(exchange);

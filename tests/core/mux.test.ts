@@ -15,6 +15,13 @@ function pair(): { near: Mux; far: Mux; framesSent: () => number } {
   return { near, far, framesSent: () => frames };
 }
 
+async function until(condition: () => boolean): Promise<void> {
+  for (let turns = 0; !condition(); turns++) {
+    if (turns > 2000) throw new Error("waited in vain");
+    await new Promise((wake) => setTimeout(wake, 2));
+  }
+}
+
 test("Mux.fetch: a request with a body reaches the other side's handler and its answer comes back", async () => {
   const { near, far } = pair();
   far.serve(async (request) => {
@@ -95,6 +102,38 @@ test("Mux: aborting a request ends the handler's signal", async () => {
   stop.abort();
   await aborted;
   await assert.rejects(response.text());
+});
+
+test("Mux: an answer that comes after its request was aborted is let go of", async () => {
+  const { near, far } = pair();
+  let answer!: (response: Response) => void;
+  far.serve(() => new Promise<Response>((resolve) => answer = resolve));
+  const abort = new AbortController();
+  const asked = near.fetch(new Request("http://x/", { signal: abort.signal }));
+  await until(() => far.open === 1);
+  abort.abort();
+  await assert.rejects(asked, /aborted/);
+  await until(() => far.open === 0);
+  let cancelled = false;
+  answer(new Response(new ReadableStream({ cancel: () => void (cancelled = true) })));
+  await until(() => cancelled);
+});
+
+test("Mux: ids begin anew at their end, and pass over those that are open", async () => {
+  const far: Mux = new Mux((frame) => near.receive(frame), { dialled: false });
+  const near: Mux = new Mux((frame) => far.receive(frame), { dialled: true, asked: 2 ** 31 - 2 });
+  let finish!: (response: Response) => void;
+  far.serve((request) =>
+    request.url.endsWith("/slow")
+      ? new Promise<Response>((resolve) => finish = resolve)
+      : new Response(new URL(request.url).pathname)
+  );
+  const slow = near.fetch(new Request("http://x/slow"));
+  for (const path of ["/a", "/b", "/c", "/d"]) {
+    assert.equal(await (await near.fetch(new Request(`http://x${path}`))).text(), path);
+  }
+  finish(new Response("slow"));
+  assert.equal(await (await slow).text(), "slow");
 });
 
 test("Mux.close: every open stream fails with the reason", async () => {
