@@ -81,6 +81,36 @@ export function assignInstances(group: TaskGroup, on: InstancesOfNode): Map<stri
 
 type IsFree = (key: number) => boolean;
 
+/**
+ * Keys of devices in use that the group would need besides the free ones, those of the least important holders first;
+ * null when not even that would be enough. `holder` gives the priority of a holder that may be pushed out.
+ */
+export function devicesToFree(
+  group: TaskGroup,
+  on: InstancesOfNode & { holder(key: number): number | undefined },
+): number[] | null {
+  const wanted: number[] = [];
+  const spoken = new Set<number>();
+  const offer = (device: NodeDevice, count: number) => {
+    const keys = device.Instances.filter((instance) => instance.Healthy)
+      .map((instance) => keyOf(device, instance.ID)).filter((key) => !spoken.has(key));
+    const free = keys.filter((key) => !on.taken(key)).slice(0, count);
+    const held = keys.filter((key) => on.taken(key) && on.holder(key) !== undefined)
+      .sort((a, b) => on.holder(a)! - on.holder(b)!).slice(0, count - free.length);
+    return free.length + held.length < count ? null : { free, held };
+  };
+  for (const request of group.Tasks.flatMap((task) => task.Resources.Devices ?? [])) {
+    const offers = deviceGroupsMatching(on.node, request).flatMap((device) =>
+      offer(device, request.Count) ?? []
+    );
+    const best = offers.sort((a, b) => a.held.length - b.held.length)[0];
+    if (!best) return null;
+    for (const key of [...best.free, ...best.held]) spoken.add(key);
+    wanted.push(...best.held);
+  }
+  return wanted;
+}
+
 function assignCores(task: Task, node: Node, isFree: IsFree): AllocatedTaskResources["Cpu"] | string {
   const wanted = task.Resources.Cores;
   if (!wanted) return { CpuShares: task.Resources.CPU, ReservedCores: null };

@@ -11,7 +11,7 @@ import type { AllocatedResources, Allocation, AllocMetric, Job, Node, TaskGroup 
 import { isClientTerminal, isServerTerminal } from "./alloc_sets.ts";
 import { type AttributeColumn, attributeColumn, type Candidates } from "./candidates.ts";
 import { demandOf, groupDemand } from "./demand.ts";
-import { asksForInstances, assignInstances } from "./devices.ts";
+import { asksForInstances, assignInstances, devicesToFree } from "./devices.ts";
 import { Distinct } from "./distinct.ts";
 import { type Feasibility, feasibilityOf, perAllocVolumesCheck } from "./feasible.ts";
 import { FullSearch } from "./full_search.ts";
@@ -19,7 +19,7 @@ import { matchesGlob } from "./glob.ts";
 import { MetricTally, type ScoreRow, type SearchScope } from "./metrics.ts";
 import type { Demand } from "./node_table.ts";
 import { assignPorts, type PortAsk, portAskOf, type PortGrant, staticPortKeys } from "./ports.ts";
-import { choosePreempted, hurtsLess, preemptionEnabled, preemptionScore } from "./preempt.ts";
+import { choosePreempted, hurtsLess, isPreemptible, preemptionEnabled, preemptionScore } from "./preempt.ts";
 import { groupResources, resourcesInPlace, withGrants } from "./resources.ts";
 import { Scoring } from "./scoring.ts";
 import { memoryOversubscription } from "./scheduler_config.ts";
@@ -310,8 +310,25 @@ export class Ranker {
         lack.ports = lack.ports.filter((key) => !demand.ports.includes(key));
       } else if (alloc.JobID !== job.ID || alloc.Namespace !== job.Namespace) running.push(alloc);
     }
+    const devices = search.instances ? this.#devicesToFree(search, slot, running) : [];
+    if (!devices) return null;
+    lack.ports.push(...devices);
     const evicted = choosePreempted(running, job.Priority, lack);
     return evicted && evicted.length > 0 ? evicted : null;
+  }
+
+  #devicesToFree(search: GroupSearch, slot: number, running: readonly Allocation[]): number[] | null {
+    const { state: { nodeTable: table }, overlay, job } = this.input;
+    const holders = new Map<number, number>();
+    for (const alloc of running) {
+      if (!isPreemptible(alloc, job.Priority)) continue;
+      for (const key of demandOf(alloc.AllocatedResources).ports) holders.set(key, alloc.Job.Priority);
+    }
+    return devicesToFree(search.group, {
+      node: table.nodes[slot]!,
+      taken: (key) => portTaken(table, overlay, slot, key),
+      holder: (key) => holders.get(key),
+    });
   }
 
   #evict(search: GroupSearch, slot: number, evicted: Allocation[], tally: MetricTally): Found | null {
