@@ -75,6 +75,8 @@ export class Cluster implements PeerAnswers {
   #addresses = new Map<string, string>();
   /** Servers that were taken out: not added again until they have been away, or until this time. */
   #held = new Map<string, number>();
+  /** Removals under way, by id. */
+  #removals = new Map<string, Promise<void>>();
   /** Servers that were told to have left, also those that gossip has forgotten since (`-prune`). */
   #departed = new Map<string, ServerMember>();
   #health: ClusterHealth | null = null;
@@ -208,8 +210,20 @@ export class Cluster implements PeerAnswers {
     const { log } = this.#o;
     this.#demandStarted();
     if (!log.isLeader) throw new NotLeaderError(log.leader?.httpAddress ?? "");
+    await this.#takeOut(id);
+  }
+
+  /** It may be asked for twice, by the server itself and by a request that is sent again: it is done once. */
+  #takeOut(id: string): Promise<void> {
+    const { log } = this.#o;
     this.#hold(id);
-    if (log.configuration().config.servers.some((s) => s.id === id)) await log.removeServer(id);
+    const before = this.#removals.get(id);
+    if (before || !log.configuration().config.servers.some((s) => s.id === id)) {
+      return before ?? Promise.resolve();
+    }
+    const removal = log.removeServer(id).finally(() => this.#removals.delete(id));
+    this.#removals.set(id, removal);
+    return removal;
   }
 
   #demandStarted(): void {
@@ -240,12 +254,13 @@ export class Cluster implements PeerAnswers {
   /** Takes a server out of the membership. One that goes on running comes back after a while: it is to be stopped. */
   async removePeer(id: string): Promise<void> {
     const { log, config } = this.#o;
+    // What a leader did that removed itself is asked again of the next one: it is no mistake that it is done.
+    if (this.#held.has(id)) return await this.#takeOut(id);
     this.#demandMember((server) => server.id === id, `id ${JSON.stringify(id)}`, 500);
     // A leader does not see the end of its own removal: the next one does it.
     if (id === config.id) await this.handOver();
     if (!log.isLeader) return await this.#askToBeRemoved();
-    this.#hold(id);
-    await log.removeServer(id);
+    await this.#takeOut(id);
   }
 
   /** Hands leadership to the server with this id or rpc address. */
