@@ -69,7 +69,9 @@ async function readStamp(q: Exchange): Promise<Stamp | null> {
   if (!ID.test(id)) {
     throw new ApiError(400, "Idempotency-Key must be 1 to 255 visible ASCII characters: send a UUID");
   }
-  const scope = [headers.get("x-nomad-token") ?? "", q.writeNamespace(), id];
+  // A token comes in either header.
+  const token = headers.get("x-nomad-token") ?? headers.get("authorization") ?? "";
+  const scope = [token, q.writeNamespace(), id];
   const key = sha256([given === null ? "hop" : "caller", ...scope.map((part) => `${part.length}:${part}`)]);
   if (given === null) return { key, digest: "", hop: true };
   if (q.streams) {

@@ -184,6 +184,8 @@ test("one id for another request is refused; other namespaces and tokens do not 
   assert.notEqual(elsewhere.json.EvalID, first.json.EvalID);
   const someone = await put("/v1/jobs", jobBody("c"), "k", { "X-Nomad-Token": "someone" });
   assert.equal(someone.status, 200);
+  const bearer = await put("/v1/jobs", jobBody("d"), "k", { Authorization: "Bearer other" });
+  assert.equal(bearer.status, 200);
   assert.equal((await put("/v1/jobs?pretty", jobBody("a"), "k")).json.EvalID, first.json.EvalID);
   for (const bad of ["", "a b", "ü", "x".repeat(256)]) {
     // What is no header value cannot be sent at all.
