@@ -29,7 +29,7 @@ export function parseProviderEntry(entry: string): Record<string, string> {
     if (!match) {
       throw new SyntaxError(
         `cannot read ${
-          JSON.stringify(entry.slice(at).trim())
+          JSON.stringify(entryName(entry.slice(at).trim()))
         }: expected key=value, with quotes around spaces`,
       );
     }
@@ -38,9 +38,18 @@ export function parseProviderEntry(entry: string): Record<string, string> {
   return keys;
 }
 
-/** How an entry stands in the log: what its headers hold may be a credential. */
+/** Keys whose values may be credentials: our headers, and what clouds' forms hold (`secret_access_key`, `api_token`). */
+const SECRET =
+  /\b(header_[^=\s]+|[\w.-]*(?:secret|passw|token|credential|(?:access|api|private|account)_?key)[\w.-]*)=/i;
+const VALUE = /"(?:[^"\\]|\\.)*"|\S+/;
+const SECRETS = new RegExp(`${SECRET.source}(?:${VALUE.source})`, "gi");
+
+/** How an entry stands in the log and in the API: without what may be a credential, in the URL either. */
 export function entryName(entry: string): string {
-  return entry.replace(/(header_[^=\s]+=)("(?:[^"\\]|\\.)*"|\S+)/g, "$1<hidden>");
+  return entry
+    .replace(/(\burl="?[a-z]+:\/\/)[^\s"\/?#@]*@/gi, "$1<hidden>@")
+    .replace(/(\burl="?[^\s"?]*)\?[^\s"]*/gi, "$1?<hidden>")
+    .replace(SECRETS, "$1=<hidden>");
 }
 
 /** Throws UnknownProviderError, which names the entry and the known providers. */

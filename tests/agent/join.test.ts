@@ -89,6 +89,20 @@ test("the cloud form is read with quotes; what is no form is a clear error", () 
     entryName('provider=http header_Auth="s e" url=u'),
     "provider=http header_Auth=<hidden> url=u",
   );
+  assert.equal(
+    entryName('provider=http url="http://me:pw@x:8/a?token=t&b=c" path=a.b'),
+    'provider=http url="http://<hidden>@x:8/a?<hidden>" path=a.b',
+  );
+  assert.equal(
+    entryName(
+      'provider=aws tag_key=a tag_value=b access_key_id=K secret_access_key="S s" region=r api_token=T',
+    ),
+    "provider=aws tag_key=a tag_value=b access_key_id=<hidden> secret_access_key=<hidden> region=r api_token=<hidden>",
+  );
+  assert.throws(
+    () => parseProviderEntry("provider=x oops token=T"),
+    ({ message }: Error) => message.includes("oops") && !message.includes("T,") && !message.includes("=T"),
+  );
   assert.throws(
     () => findProvider("provider=aws tag_key=a"),
     /unknown provider "aws" in "provider=aws tag_key=a": known are http/,
