@@ -132,10 +132,6 @@ export class RaftLog {
     return entries;
   }
 
-  hasCommitted(): boolean {
-    return Math.min(this.commit, this.stable) > this.handed;
-  }
-
   appliedTo(index: number): void {
     assert(
       index >= this.applied && index <= this.handed,
