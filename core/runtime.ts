@@ -221,8 +221,8 @@ function listenBun(bun: BunGlobal, options: ListenOptions): Promise<Listener> {
     development: false,
     // Without development Bun would share the port with a second agent and say nothing.
     reusePort: false,
-    // One above what the API accepts, so that the API's own 413 is what a caller sees.
-    maxRequestBodySize: 64 * 1024 * 1024,
+    // Above all that routes take (a saved state is the largest), so that their own 413 is what a caller sees.
+    maxRequestBodySize: 2 ** 32,
     error: failed,
     async fetch(request: Request, server: BunServer) {
       const response = await options.fetch(withHost(request), {

@@ -1,5 +1,6 @@
 // The one adapter: HTTP, WebSocket and errors behave alike on both runtimes.
 import assert from "node:assert/strict";
+import { request } from "node:http";
 import { connect } from "node:net";
 import { test } from "node:test";
 import { WebSocket } from "ws";
@@ -112,4 +113,29 @@ test("listen: a caller of HTTP/1.0 that names no host is answered", async () => 
   });
   assert.match(answer, /^HTTP\/1\.[01] 200 OK\r\n[^]*\r\n\r\n\/v1\/x$/);
   await listener.close();
+});
+
+test("listen: how large a body may be is for its handler to say", async () => {
+  const piece = new Uint8Array(1024 * 1024);
+  const pieces = 70;
+  let received = 0;
+  const listener = await listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch: async ({ body }) => {
+      for await (const part of body!) received += part.length;
+      return new Response("taken");
+    },
+  });
+  const status = await new Promise<number | undefined>((resolve, reject) => {
+    const headers = { "content-length": pieces * piece.length };
+    const upload = request({ host: "127.0.0.1", port: listener.port, method: "PUT", headers }, (answer) => {
+      answer.resume().on("end", () => resolve(answer.statusCode));
+    });
+    upload.on("error", reject);
+    for (let i = 0; i < pieces; i++) upload.write(piece);
+    upload.end();
+  });
+  await listener.close();
+  assert.deepEqual([status, received], [200, pieces * piece.length]);
 });
