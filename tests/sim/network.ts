@@ -35,6 +35,11 @@ class Link {
   delay(): number {
     return this.faults.latencyMs + this.random.tail(0, this.faults.jitterMs);
   }
+
+  /** By what is sent, not by the order of sending: which of two requests is ready first is the engine's affair. */
+  delayOf(name: string): number {
+    return this.faults.latencyMs + this.random.named(name).tail(0, this.faults.jitterMs);
+  }
 }
 
 export interface Answer {
@@ -183,13 +188,13 @@ export class Network {
       const cancel = life.clock.after(timeoutMs, () => fail(`no answer from ${to} in time`));
       if (!machine) return fail(`no route to ${to}`, false);
       const [there, home] = [this.link(from, to), this.link(to, from)];
-      // Drawn now: which of two answers a server finishes first within one event is the engine's affair.
-      const homeMs = home.delay();
+      const name = `${call.method} ${call.path} ${call.body ?? ""} ${this.world.nowMs}`;
+      const homeMs = home.delayOf(name);
       const back = (run: () => void) =>
         this.world.schedule(homeMs, life, `${to}>${from} http`, () => {
           if (!home.cut) run();
         });
-      this.world.schedule(there.delay(), null, `${from}>${to} http`, () => {
+      this.world.schedule(there.delayOf(name), null, `${from}>${to} http`, () => {
         if (there.cut || !machine.powered) return;
         const server = machine.life;
         const http = server && this.#listening.get(server)?.http;

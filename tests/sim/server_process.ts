@@ -152,10 +152,13 @@ export class ServerProcess implements SimServer {
   }
 
   async #answer(call: Call): Promise<Answer> {
+    const { body } = call;
+    // Without its length a body is read as a stream, for which engines take different numbers of turns.
+    const length = body ? { "content-length": String(Buffer.byteLength(body)) } : {};
     const request = new Request(`http://${this.httpAddress}${call.path}`, {
       method: call.method,
-      headers: call.headers ?? {},
-      ...(call.body ? { body: call.body } : {}),
+      headers: { ...call.headers, ...length },
+      ...(body ? { body } : {}),
     });
     const response =
       await (call.path.startsWith(CLUSTER_PATH)

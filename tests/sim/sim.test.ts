@@ -74,6 +74,8 @@ test("simulation: a seed always gives the same trace, on both runtimes", PATIENT
   const [seed, events] = [11, 4000];
   const mine = await runSeed({ seed, events });
   assert.equal((await runSeed({ seed, events })).trace, mine.trace, "in one process");
+  const unwatched = await runSeed({ seed, events, checkers: () => [] });
+  assert.equal(unwatched.trace, mine.trace, "checkers only watch");
   assert.notEqual(
     (await runSeed({ seed: seed + 1, events })).trace,
     mine.trace,
