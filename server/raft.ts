@@ -9,7 +9,7 @@
 import { assert, assertNever } from "../core/assert.ts";
 import type { Random } from "../core/env.ts";
 import { configChangeProblem } from "./raft_config.ts";
-import { RaftLog } from "./raft_log.ts";
+import { OTHER_TIME, RaftLog } from "./raft_log.ts";
 import { Progress } from "./raft_progress.ts";
 import {
   type Abstain,
@@ -642,7 +642,7 @@ export class Raft {
   #onAcknowledged(m: MessageOf<"append.response">, p: Progress): void {
     assert(
       m.match <= this.log.lastIndex,
-      `${m.from} acknowledges ${m.match}, the log ends at ${this.log.lastIndex}`,
+      `server ${m.from} has entry ${m.match}, the leader's log ends at ${this.log.lastIndex}: ${OTHER_TIME}`,
     );
     const grew = p.acknowledge(m.match);
     if (p.state === "probe" || (p.state === "snapshot" && p.match >= this.log.floorIndex)) {

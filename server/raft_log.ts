@@ -11,6 +11,9 @@ export interface ConfigAt {
   config: Configuration;
 }
 
+/** Two logs contradict each other: no fault of the network and no crash leads there. */
+export const OTHER_TIME = "one of the two has a disk from another time or cluster (docs/raft.md, Damage)";
+
 export class RaftLog {
   /** Index and term of the last entry that is gone from memory. */
   floorIndex: number;
@@ -89,7 +92,10 @@ export class RaftLog {
 
   /** Drops everything after `index`. */
   truncateAfter(index: number): void {
-    assert(index >= this.commit, `truncating committed entries: after ${index}, commit ${this.commit}`);
+    assert(
+      index >= this.commit,
+      `the leader's log differs after ${index}, this one is committed up to ${this.commit}: ${OTHER_TIME}`,
+    );
     for (const dropped of this.#entries.splice(index - this.floorIndex)) this.bytes -= dropped.data.length;
     this.stable = Math.min(this.stable, index);
     this.offered = Math.min(this.offered, index);
