@@ -53,7 +53,7 @@ export const BUGS: readonly PlantedBug[] = [
     ...LOG,
     edits: one(RAFT, "|| durable.vote !== this.vote ||", "||"),
     expect: ["vote durable", "vote", "election safety"],
-    firstSeed: 1,
+    firstSeed: 21,
   },
   {
     name: "own vote counted early",
@@ -72,15 +72,15 @@ export const BUGS: readonly PlantedBug[] = [
     ...LOG,
     edits: one(RAFT, `const free = this.vote === m.from || (this.vote === "" &&`, `const free = (true &&`),
     expect: ["vote", "election safety"],
-    firstSeed: 1,
+    firstSeed: 2,
   },
   {
     name: "skipped log check in votes",
     why: "a vote is given to a candidate whose log is behind (§5.4.1)",
     ...LOG,
-    edits: one(RAFT, " && this.log.isUpToDate(m.lastIndex, m.lastTerm);", ";"),
+    edits: one(RAFT, " && this.log.isUpToDate(m.lastIndex, m.lastTerm)", ""),
     expect: ["leader completeness", "commit"],
-    firstSeed: 1,
+    firstSeed: 5,
   },
   {
     name: "append acknowledged before fsync",
@@ -116,7 +116,7 @@ export const BUGS: readonly PlantedBug[] = [
       "if (!this.log.commitTo(index)) return;",
     ),
     expect: ["commit own term", "leader completeness"],
-    firstSeed: 1,
+    firstSeed: 7,
   },
   {
     name: "skipped check of the entry before",
@@ -128,7 +128,7 @@ export const BUGS: readonly PlantedBug[] = [
       "if (known === 0 && m.prevIndex > log.lastIndex)",
     ),
     expect: ["log matching", "commit", "state machine safety", "stopped"],
-    firstSeed: 1,
+    firstSeed: 15,
   },
   {
     name: "lost truncation",
@@ -140,7 +140,7 @@ export const BUGS: readonly PlantedBug[] = [
       "        return this.#acknowledge(m, m.prevIndex + m.entries.length);",
     ),
     expect: ["commit durable", "commit", "state machine safety", "stopped"],
-    firstSeed: 1,
+    firstSeed: 5,
   },
   {
     name: "heartbeat commits what was not compared",
@@ -152,7 +152,7 @@ export const BUGS: readonly PlantedBug[] = [
       'const commit = this.log.commit;\n      this.#send(id, { type: "heartbeat"',
     ),
     expect: ["commit", "state machine safety"],
-    firstSeed: 1,
+    firstSeed: 15,
   },
   {
     name: "applied before it is committed",
@@ -164,7 +164,7 @@ export const BUGS: readonly PlantedBug[] = [
       "    const to = this.stable;\n    if (to <= this.handed) return [];",
     ),
     expect: ["state machine safety", "linearizable", "stopped", "acknowledged", "lost write"],
-    firstSeed: 1,
+    firstSeed: 2,
   },
   {
     name: "quorum of one half",
@@ -184,7 +184,7 @@ export const BUGS: readonly PlantedBug[] = [
       "config.servers.map((s) => s.id)",
     ),
     expect: ["vote durable", "commit durable", "election safety"],
-    firstSeed: 1,
+    firstSeed: 7,
   },
   {
     name: "early read lease",
@@ -197,7 +197,7 @@ export const BUGS: readonly PlantedBug[] = [
       '    if (this.role === "leader") {\n      this.#confirmed.push',
     ),
     expect: ["linearizable"],
-    firstSeed: 1,
+    firstSeed: 27,
   },
   {
     name: "membership changed while another change is open",
@@ -221,7 +221,7 @@ export const BUGS: readonly PlantedBug[] = [
       "",
     ),
     expect: ["members", "liveness", "vote durable", "commit durable", "stopped", "election safety", "commit"],
-    firstSeed: 1,
+    firstSeed: 24,
   },
   {
     name: "snapshot without its membership",
@@ -233,19 +233,7 @@ export const BUGS: readonly PlantedBug[] = [
       "config: { index: snapshot.configIndex, config: this.config },",
     ),
     expect: ["members", "liveness", "vote durable", "election safety", "stopped"],
-    firstSeed: 1,
-  },
-  {
-    name: "older leader is not told of the new term",
-    why: "a leader ignores answers of a higher term instead of stepping down (figure 2, rules for servers)",
-    ...LOG,
-    edits: one(
-      RAFT,
-      '      default:\n        this.#becomeFollower(m.term, "");\n        return true;',
-      "      default:\n        return false;",
-    ),
-    expect: ["liveness", "linearizable"],
-    firstSeed: 1,
+    firstSeed: 8,
   },
   {
     name: "applied twice after a restart",
@@ -257,7 +245,7 @@ export const BUGS: readonly PlantedBug[] = [
       "    this.log.handed = this.log.applied = this.log.floorIndex;\n",
     ),
     expect: ["apply once", "stopped"],
-    firstSeed: 1,
+    firstSeed: 2,
   },
   {
     name: "compare-and-set does not compare",
@@ -268,29 +256,15 @@ export const BUGS: readonly PlantedBug[] = [
     firstSeed: 1,
   },
   {
-    name: "plan applied without the fit check",
-    why: "two schedulers that saw the same room both get it",
+    name: "names in use are given again",
+    why: "a placement gets a name that a running allocation of its job has",
     ...FULL,
     edits: one(
-      "server/plan.ts",
-      "if (hold.placement !== null && !this.#fits(hold)) {",
-      "if (hold.slot < 0) {",
+      "server/name_index.ts",
+      "    for (const alloc of allocs) this.#set(indexOfName(alloc.Name));\n",
+      "    for (const alloc of allocs) indexOfName(alloc.Name);\n",
     ),
-    expect: ["capacity"],
-    firstSeed: 1,
-  },
-  {
-    name: "device's report acknowledged before it is durable",
-    why: "a device forgets news that the servers then lose",
-    ...FULL,
-    edits: one(
-      "server/reports.ts",
-      '        await this.options.propose({ kind: "alloc.client", time, updates, evals });\n' +
-        "        for (const report of batch) report.acknowledge();",
-      "        for (const report of batch) report.acknowledge();\n" +
-        '        await this.options.propose({ kind: "alloc.client", time, updates, evals });',
-    ),
-    expect: ["liveness"],
+    expect: ["run twice"],
     firstSeed: 1,
   },
   {
