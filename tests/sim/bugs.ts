@@ -264,7 +264,7 @@ export const BUGS: readonly PlantedBug[] = [
       "    for (const alloc of allocs) this.#set(indexOfName(alloc.Name));\n",
       "    for (const alloc of allocs) indexOfName(alloc.Name);\n",
     ),
-    expect: ["run twice"],
+    expect: ["run twice", "liveness"],
     firstSeed: 1,
   },
   {
