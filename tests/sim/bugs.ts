@@ -248,6 +248,26 @@ export const BUGS: readonly PlantedBug[] = [
     firstSeed: 2,
   },
   {
+    name: "repeated request done again",
+    why: "a write that is sent again with its id after a lost answer takes effect twice",
+    ...LOG,
+    edits: one("server/state.ts", "      if (repeated) {", "      if (repeated && index < 0) {"),
+    expect: ["request once", "acknowledged", "linearizable"],
+    firstSeed: 25,
+  },
+  {
+    name: "requests with an id not in the snapshot",
+    why: "a server that loads a snapshot forgets which requests took effect",
+    ...LOG,
+    edits: one(
+      "server/state_snapshot.ts",
+      "requests: { rows: tables.requests.rows(), clocks",
+      "requests: { rows: [], clocks",
+    ),
+    expect: ["request once", "state hash", "liveness"],
+    firstSeed: 49,
+  },
+  {
     name: "compare-and-set does not compare",
     why: "a job is registered whatever its modify index is",
     ...LOG,

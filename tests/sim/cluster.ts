@@ -190,6 +190,7 @@ export class Cluster implements SimCluster {
     const client = new HistoryClient(name, {
       random,
       readsOnly,
+      triesAgain: this.swarm.triesAgain,
       nowMs: () => this.world.nowMs,
       step: () => this.world.step,
       nextId: () => ++this.#operations,

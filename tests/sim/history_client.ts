@@ -17,6 +17,8 @@ export interface ClientHost {
   nextId(): number;
   /** This client never writes. */
   readsOnly: boolean;
+  /** It repeats writes of unknown outcome, with an id. */
+  triesAgain: boolean;
   /** Servers that may be asked, by name. */
   servers(): string[];
   call(server: string, call: Call): Promise<Answer>;
@@ -24,6 +26,7 @@ export interface ClientHost {
   finished(operation: Operation): void;
 }
 
+const TRIES = 4;
 const JOB_KEYS = 3;
 const NAMESPACE_KEYS = 2;
 
@@ -56,17 +59,35 @@ export class HistoryClient {
     };
     host.started(operation);
     const { ask } = operation;
-    try {
-      operation.outcome = outcomeOf(ask, await host.call(this.#server, callFor(ask)));
-    } catch (error) {
-      operation.outcome = { kind: "unknown", message: (error as Error).message };
-      this.#server = "";
-    }
+    operation.outcome = await this.#perform(ask, id);
     operation.finishedMs = host.nowMs();
     operation.finishedStep = host.step();
     if (operation.outcome.kind === "unknown") this.#generation++;
     else this.#learn(ask, operation.outcome);
     host.finished(operation);
+  }
+
+  /** A client that tries again sends its write with an id, to whichever server, until it knows what became of it. */
+  async #perform(ask: Ask, id: number): Promise<Outcome> {
+    const { host } = this;
+    const call = callFor(ask);
+    if (!host.triesAgain || ask.kind === "read") return await this.#once(ask, call);
+    call.headers = { "Idempotency-Key": `operation-${id}` };
+    let outcome = await this.#once(ask, call);
+    for (let tries = 1; tries < TRIES && outcome.kind === "unknown"; tries++) {
+      this.#server = host.random.pick(host.servers());
+      outcome = await this.#once(ask, call);
+    }
+    return outcome;
+  }
+
+  async #once(ask: Ask, call: Call): Promise<Outcome> {
+    try {
+      return outcomeOf(ask, await this.host.call(this.#server, call));
+    } catch (error) {
+      this.#server = "";
+      return { kind: "unknown", message: (error as Error).message };
+    }
   }
 
   #learn(ask: Ask, outcome: Outcome): void {

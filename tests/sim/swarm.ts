@@ -40,6 +40,8 @@ export interface Swarm {
   clients: number;
   /** Clients on top that only read. */
   readers: number;
+  /** Clients repeat writes whose outcome they do not know, with an id. */
+  triesAgain: boolean;
   /** Mean of a client's pause between two operations, and of the traffic's. */
   thinkMs: number;
   trafficMs: number;
@@ -64,6 +66,7 @@ export function drawSwarm(random: SimRandom): Swarm {
     devices: 3 + random.int(4),
     clients: 2 + random.int(4),
     readers: 0,
+    triesAgain: false,
     thinkMs: random.pick([20, 60, 200]),
     trafficMs: random.pick([150, 400, 1000]),
     network: {
@@ -119,6 +122,7 @@ export function drawLogSwarm(random: SimRandom): Swarm {
     // Mostly time enough between two faults for an election and some writes.
     faultEveryMs: random.pick([200, 600, 1500, 4000]),
     faults,
+    triesAgain: random.chance(0.4),
   };
 }
 
