@@ -269,7 +269,7 @@ class Reconciler {
         ...keep,
         ...sets.migrate,
         ...now,
-        ...sets.lost,
+        ...sets.lost.filter((alloc) => alloc.NextAllocation === ""),
         // One that was replaced holds no place, so it holds no name either: names would run out and be given twice.
         ...(replacesWhileUnknown(group) ? unreplaced(sets) : sets.unknown),
         ...sets.disconnecting,
@@ -609,6 +609,8 @@ class Reconciler {
       }
     } else existing += sets.disconnecting.length + sets.unknown.length;
     for (const alloc of sets.lost) {
+      // Its successor came while it was unknown, and stands for itself.
+      if (alloc.NextAllocation !== "") continue;
       if (canarying && isCanary(alloc)) continue;
       if (existing >= group.Count) break;
       existing++;
