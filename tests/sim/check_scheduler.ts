@@ -81,8 +81,9 @@ export class SchedulerChecker implements Checker {
     }
     if (mayShare || !isWanted(other)) return;
     if (other.ClientStatus === "unknown") {
-      const rule = groupOf(other)?.Disconnect?.Replace;
-      if (rule === false) {
+      // The scheduler goes by the present version's block: a newer version may allow what the older one forbade.
+      const forbidden = [other, alloc].every((each) => groupOf(each)?.Disconnect?.Replace === false);
+      if (forbidden) {
         throw new SimFailure("run twice", `${text}, though ${other.ID} is cut off and must not be replaced`);
       }
       return;
