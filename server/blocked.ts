@@ -51,6 +51,14 @@ export class BlockedEvals {
     return { wake: false, duplicate };
   }
 
+  /**
+   * A new leader has not seen where room appeared before it led: what looked before `index` looks once more when it
+   * blocks.
+   */
+  assumeRoomAt(index: number): void {
+    this.#anyRoomAt = this.#changedAt = index;
+  }
+
   #missedRoom(evaluation: Evaluation): boolean {
     if (this.#anyRoomAt <= evaluation.SnapshotIndex) return false;
     if (evaluation.EscapedComputedClass || this.#changedAt > evaluation.SnapshotIndex) return true;

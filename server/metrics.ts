@@ -50,7 +50,11 @@ export class MetricTally {
   clear(): void {
     this.evaluated = this.filtered = this.exhausted = 0;
     this.rows = [];
-    this.#constraints = this.#classesFiltered = this.#classesExhausted = this.#dimensions = null;
+    this.#constraints =
+      this.#classesFiltered =
+      this.#classesExhausted =
+      this.#dimensions =
+        null;
     this.#ineligible.clear();
   }
 

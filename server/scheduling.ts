@@ -76,6 +76,7 @@ export class Scheduling {
     this.#running = true;
     this.#start++;
     for (const node of this.context.state.nodes()) if (takesAllocations(node)) this.#open.add(node.ID);
+    this.blocked.assumeRoomAt(this.context.state.tableIndex("nodes", "allocs"));
     for (const evaluation of this.context.state.evals()) this.#takeIn(evaluation);
     this.workers.pause(this.context.state.schedulerConfig().PauseEvalBroker);
     this.workers.start();

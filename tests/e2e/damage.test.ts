@@ -177,7 +177,7 @@ test("three servers: one whose WAL was cut short gets everything again, and only
       "what was lost to come back",
     );
     assert.match(damaged.log, /\[WARN\].*but entry \d+ was durable: .* does not vote until/);
-    await cluster.until(async () => /it votes again/.test(damaged.log), "it to be whole");
+    await cluster.until(() => Promise.resolve(/it votes again/.test(damaged.log)), "it to be whole");
     // It counts: with the third one gone, two of three go on, and elect when the leader goes, too.
     await third.end("SIGKILL");
     await cluster.write("after", leader);

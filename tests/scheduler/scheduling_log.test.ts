@@ -54,6 +54,23 @@ test("Scheduling: a node whose registration did not know a system job gets it al
   assert.equal(running(bench, "agent"), 1);
 });
 
+test("Scheduling: room that appeared before this server led wakes what looked before it", async () => {
+  const { bench, clock, scheduling, evaluate } = stage();
+  bench.register(job("web"));
+  const evaluation = evaluate("web");
+  scheduling.stop();
+  const looked = bench.state.index;
+  bench.must({ kind: "node.register", time: bench.time, node: node(1), evals: [] });
+  bench.must({
+    kind: "eval.upsert",
+    time: bench.time,
+    evals: [{ ...evaluation, Status: "blocked", SnapshotIndex: looked }],
+  });
+  scheduling.start();
+  await clock.advance(10);
+  assert.equal(running(bench, "web"), 1);
+});
+
 test("Scheduling: a node that was open before is not evaluated anew by what changes of it", async () => {
   const { bench, clock } = stage();
   bench.register(job("agent", { Type: "system" }));

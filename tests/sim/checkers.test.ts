@@ -499,7 +499,9 @@ test("check_scheduler: a name that runs already, a batch task that succeeded, a 
     fields: { ClientStatus: "unknown" },
     group: { Disconnect: { Replace: false } },
   });
-  breaks("run twice", plan([cutOff], alloc({ id: "2", node: ELSEWHERE })));
+  const stays = { group: { Disconnect: { Replace: false } } };
+  breaks("run twice", plan([cutOff], alloc({ id: "2", node: ELSEWHERE, ...stays })));
+  plan([cutOff], alloc({ id: "2", node: ELSEWHERE }))();
   plan([alloc({ id: "1", fields: { ClientStatus: "unknown" } })], alloc({ id: "2", node: ELSEWHERE }))();
   const apart = { Constraints: [{ Operand: "distinct_hosts" }] };
   breaks(

@@ -3,7 +3,8 @@
 // the fresh ones begin there.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -17,8 +18,22 @@ const BATCH = 25;
 /** Far beyond what a busy machine needs. */
 const PATIENT = { timeout: 600_000 };
 
-const first = Number(process.env["SIM_SEED"] ?? 0) || 1 + Date.now() % 2 ** 31;
+const first = Number(process.env["SIM_SEED"] ?? 0) || seedOfSources();
 const sums: Record<string, number> = {};
+
+/**
+ * Fresh for every change of what is simulated, and the same for everybody who has the same sources: a red run is no
+ * accident of one machine.
+ */
+function seedOfSources(): number {
+  const hash = createHash("sha256");
+  for (const room of ["core", "jobspec", "server", "tests/sim"]) {
+    const folder = new URL(`../../${room}/`, import.meta.url);
+    const files = readdirSync(folder).filter((name) => name.endsWith(".ts")).sort();
+    for (const name of files) hash.update(readFileSync(new URL(name, folder)));
+  }
+  return 1 + hash.digest().readUInt32BE() % 2 ** 31;
+}
 
 async function mustHold(seed: number, events: number, reason = ""): Promise<SimResult> {
   const result = await runSeed({ seed, events });
@@ -59,9 +74,10 @@ describe(`simulation: ${FRESH} fresh seeds from ${first}`, () => {
       placements: 10 * FRESH,
       "tasks started": FRESH,
       "operations ok": 20 * FRESH,
-      restores: 10,
-      "snapshots installed": 5,
-      "servers replaced": 2,
+      // Rare: far below what is usual, so that only their absence is a failure.
+      restores: 1,
+      "snapshots installed": 1,
+      "servers replaced": 1,
       "device crashes": 50,
     };
     for (const [what, count] of Object.entries(least)) {
