@@ -1,13 +1,13 @@
 // Fresh seeds of the log alone: elections, members, snapshots and clients, without devices and scheduling. What the planted
 // bugs are found in must be silent on the sources as they are.
 import assert from "node:assert/strict";
-import process from "node:process";
 import { test } from "node:test";
+import { firstFreshSeed } from "./fresh.ts";
 import { runSeed } from "./run.ts";
 
 const FRESH = 60;
 const EVENTS = 4000;
-const first = Number(process.env["SIM_SEED"] ?? 0) || 1 + Date.now() % 2 ** 31;
+const first = firstFreshSeed();
 
 test(`simulation of the log: ${FRESH} fresh seeds from ${first}`, { timeout: 600_000 }, async () => {
   const sums: Record<string, number> = {};

@@ -3,12 +3,11 @@
 // the fresh ones begin there.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
-import process from "node:process";
+import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { SimResult } from "./contract.ts";
+import { firstFreshSeed } from "./fresh.ts";
 import { runSeed } from "./run.ts";
 
 const FRESH = 200;
@@ -18,22 +17,8 @@ const BATCH = 25;
 /** Far beyond what a busy machine needs. */
 const PATIENT = { timeout: 600_000 };
 
-const first = Number(process.env["SIM_SEED"] ?? 0) || seedOfSources();
+const first = firstFreshSeed();
 const sums: Record<string, number> = {};
-
-/**
- * Fresh for every change of what is simulated, and the same for everybody who has the same sources: a red run is no
- * accident of one machine.
- */
-function seedOfSources(): number {
-  const hash = createHash("sha256");
-  for (const room of ["core", "jobspec", "server", "tests/sim"]) {
-    const folder = new URL(`../../${room}/`, import.meta.url);
-    const files = readdirSync(folder).filter((name) => name.endsWith(".ts")).sort();
-    for (const name of files) hash.update(readFileSync(new URL(name, folder)));
-  }
-  return 1 + hash.digest().readUInt32BE() % 2 ** 31;
-}
 
 async function mustHold(seed: number, events: number, reason = ""): Promise<SimResult> {
   const result = await runSeed({ seed, events });
