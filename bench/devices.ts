@@ -66,8 +66,10 @@ class Device {
     this.#socket.on("open", () => this.#send({ t: "hello", version: PROTOCOL_VERSION, node, allocs: {} }));
     this.#socket.on("message", (data: Buffer) => this.#receive(JSON.parse(data.toString()) as ServerMessage));
     this.#socket.on("close", (code, reason) => {
-      counters.lost++;
-      console.error(`device ${this.node.Name} lost its connection: ${code} ${reason}`);
+      // One line tells why; a server that ends would make thousands.
+      if (counters.lost++ === 0) {
+        console.error(`device ${this.node.Name} lost its connection: ${code} ${reason}`);
+      }
       process.exitCode = 1;
     });
     this.#socket.on("error", (error) => console.error(`device ${this.node.Name}: ${error.message}`));
