@@ -1,7 +1,7 @@
 // Real agents for end-to-end tests: processes of the runtime that runs the test, on ports that the system chose, with a
 // data dir of their own; and the command line run the same way. Every process is ended by its id.
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
@@ -167,7 +167,21 @@ export class TestAgent {
       }
       await this.end("SIGTERM");
     }
+    this.#killTasks();
     rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** Tasks outlive their agent: those of a device whose servers are gone are ended by the pids that raw_exec keeps. */
+  #killTasks(): void {
+    const allocs = join(this.folder, "data", "alloc");
+    for (const id of existsSync(allocs) ? readdirSync(allocs) : []) {
+      const logs = join(allocs, id, "alloc", "logs");
+      for (const run of existsSync(logs) ? readdirSync(logs).filter((name) => name.startsWith(".")) : []) {
+        const file = join(logs, run, "pid");
+        const pid = existsSync(file) ? Number(readFileSync(file, "utf8")) : 0;
+        if (pid > 1 && processState(pid)?.match(/[SRD]/)) process.kill(pid, "SIGKILL");
+      }
+    }
   }
 
   async #stopJobs(): Promise<void> {
